@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The ledger: the one file through which a profiled process speaks.
+ *
+ * The library inside the process (the writer) maps it MAP_SHARED and keeps its tables in it; everybody
+ * else (the readers) copies from it, while the process lives, hangs, or is long gone.  Nothing in it is a
+ * pointer: places are byte offsets from the start of the file, or *units* of 64 bytes.
+ *
+ * Native byte order and native sizes are fine: a ledger is read on the machine that wrote it (the profile
+ * made from it is what travels), and `byte_order` tells the reader when that is not so.
+ *
+ *	offset 0                  header: identity, limits, counters of losses, directories, gauges
+ *	HM_LEDGER_HEADER_BYTES    roots of the stack trie: HM_TRIE_ROOTS references
+ *	HM_LEDGER_ARENA_OFFSET    the arena: bump-allocated units, never given back
+ *	                        stack records, trie nodes, strings,
+ *	                        segments of the module table and of the live table
+ *
+ * The file is as long as what has been granted so far (`granted_bytes`, grown ahead of `arena_next` by
+ * posix_fallocate), never longer than `limit_bytes`.
+ *
+ *
+ * What a kill at any instant leaves behind
+ * ----------------------------------------
+ * The writer publishes every object with one store, after all else of it is written; a reader therefore sees
+ * an object whole or not at all.  What can be left half done, and why it does no harm:
+ *
+ *   - arena units granted to an object that was never published: lost space;
+ *   - a live slot whose generation is odd: skipped and counted by the reader;
+ *   - counters of one stack of which some were added to and some not: off by that one sample.
+ *
+ *
+ * Ordered accesses
+ * ----------------
+ * Writer and readers on one table row; a label stands at both ends in the code.
+ *
+ *   label            stores with release                   reads with acquire
+ *   [header.ready]   ledger_file: header.state             snapshot: before anything else is believed
+ *   [stack.publish]  stacks: a trie reference              stacks, snapshot: the record or node behind it
+ *   [segment.publish] ledger_file: segment.offset          live, modules, snapshot: the slots behind it
+ *   [module.publish] modules: module.state                 modules, snapshot: the other fields
+ *   [gauge.publish]  gauges: gauge.state                   gauges, snapshot: the name
+ *   [live.claim]     live: each field, once generation is odd  snapshot: second copy of the slot
+ *   [live.publish]   live: generation is even again        live, snapshot: the other fields
+ *   [stack.free]     stacks: freed_* after alloc_*         snapshot: freed_* copied before alloc_*
+ *
+ * Everything else is relaxed: statistics, on which no other memory depends.
+ */
+#ifndef HM_PROTO_LEDGER_H
+#define HM_PROTO_LEDGER_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HM_LEDGER_MAGIC "HEAPMARK" /* 8 bytes, no terminator */
+
+enum {
+	HM_LEDGER_VERSION = 1,
+	HM_LEDGER_BYTE_ORDER = 0x01020304,
+	HM_LEDGER_HEADER_BYTES = 8192,
+	HM_UNIT = 64, /* bytes; a cache line, so that records of two stacks never share one */
+
+	HM_FRAMES_MAX = 128,
+	HM_TRIE_ROOT_BITS = 12,
+	HM_TRIE_ROOTS = 1 << HM_TRIE_ROOT_BITS,
+	HM_LEDGER_ARENA_OFFSET = HM_LEDGER_HEADER_BYTES + HM_TRIE_ROOTS * 4,
+	HM_TRIE_NODE_BITS = 4,
+	HM_TRIE_CHILDREN = 1 << HM_TRIE_NODE_BITS,
+
+	HM_SEGMENTS_MAX = 24,
+	HM_LIVE_FIRST_SLOTS_LOG2 = 11, /* 2048 slots, 64 KiB; each segment doubles the one before */
+	HM_MODULES_FIRST_LOG2 = 5,     /* 32 modules, 4 KiB */
+	HM_MODULES_MAX = 0xffff,       /* the index has 16 bits in a frame word; 0 is "none" */
+
+	HM_BUILD_ID_MAX = 32, /* bytes; GNU ld writes 20 (SHA-1), lld up to 32 with --build-id=... */
+	HM_COMM_MAX = 64,
+	HM_GAUGES_MAX = 64,
+	HM_GAUGE_NAME_MAX = 48, /* with the terminating NUL */
+
+	HM_TICKS_PER_SECOND = 16, /* ages: 30 bits of them last two years */
+};
+
+/* Counters are fixed-point, so that adding is one atomic instruction and taking away is exact. */
+enum {
+	HM_OBJECTS_FRACTION_BITS = 16, /* 2^48 objects; a weight is rounded by at most 2^-17 */
+	HM_BYTES_FRACTION_BITS = 6,    /* 2^58 bytes */
+};
+
+/*
+ * A frame word: which module, and the address to look up in it.
+ *
+ *	63          48 47                                  0
+ *	[ module index ][ address: return address - 1, or the ]
+ *	                [ interrupted instruction itself      ]
+ *
+ * The module is part of the word, so two plug-ins that took turns at one address have different stacks.
+ * Module index 0: the address lies in no known object (JIT code).
+ */
+enum { HM_FRAME_ADDRESS_BITS = 48 };
+
+static inline uint64_t hm_frame_make(uint32_t module_index, uint64_t address)
+{
+	return (uint64_t)module_index << HM_FRAME_ADDRESS_BITS | address;
+}
+
+static inline uint32_t hm_frame_module(uint64_t frame)
+{
+	return (uint32_t)(frame >> HM_FRAME_ADDRESS_BITS);
+}
+
+static inline uint64_t hm_frame_address(uint64_t frame)
+{
+	return frame & ((UINT64_C(1) << HM_FRAME_ADDRESS_BITS) - 1);
+}
+
+/* A table that grows: segment k has first << k entries and is written once, offset last [segment.publish]. */
+struct hm_ledger_segment {
+	_Atomic uint64_t offset; /* bytes from the start of the file; 0: not there yet */
+};
+
+enum hm_ledger_state {
+	HM_LEDGER_EMPTY = 0, /* being laid out: not to be read */
+	HM_LEDGER_RECORDING = 1,
+	HM_LEDGER_FINISHED = 2, /* the process came to its normal end and wrote the last figures */
+};
+
+/*
+ * Why something is missing from the tables.  Each is a number of samples unless it says otherwise.
+ */
+enum hm_loss {
+	HM_LOSS_STACKS,      /* stack table full: counted under [overflow] */
+	HM_LOSS_LIVE,        /* live table full: counted under [dropped], allocated and freed at once */
+	HM_LOSS_TRUNCATED,   /* stacks that end before the outermost frame could be reached */
+	HM_LOSS_CUT,         /* stacks deeper than the frames kept */
+	HM_LOSS_MISSED_FREE, /* an address was issued again while it was still live: its free was not seen */
+	HM_LOSS_MODULES,     /* module table full: frames without a module (number of frames) */
+	HM_LOSS_GROWTH,      /* times the file could not be grown: disk full, RLIMIT_FSIZE, limit_bytes */
+	HM_LOSS_GAUGES,      /* gauge table full, or a name that is too long: values that were not kept */
+	HM_LOSS_KINDS,
+	HM_LOSS_ROOM = 16, /* counters laid out, so that new kinds keep the version */
+};
+
+/* One named number that the program publishes. */
+struct hm_ledger_gauge {
+	_Atomic uint32_t state; /* 0 free, 1 being written, 2 published [gauge.publish] */
+	uint32_t reserved;
+	_Atomic uint64_t value; /* the bits of a double */
+	char name[HM_GAUGE_NAME_MAX];
+};
+static_assert(sizeof(struct hm_ledger_gauge) == 64,
+	      "one cache line each: gauges are set by different threads");
+
+struct hm_ledger_header {
+	/* 0: who wrote this, written once before [header.ready] */
+	char magic[8];
+	uint32_t version;
+	uint32_t byte_order;
+	_Atomic uint32_t state; /* enum hm_ledger_state [header.ready] */
+	uint32_t pid;
+	uint64_t limit_bytes;         /* the file never grows beyond this */
+	uint64_t process_start_ticks; /* field 22 of /proc/PID/stat: tells a reused pid apart; 0: unknown */
+	uint64_t start_realtime_ns;   /* CLOCK_REALTIME when the ledger was made */
+	uint64_t start_boottime_ns;   /* CLOCK_BOOTTIME then */
+	uint64_t start_ticks;         /* CLOCK_MONOTONIC_COARSE then, in 1/16 s: ages are counted from here */
+	uint64_t run_id;              /* of the `heapmark run` that started the process; 0: none */
+	uint32_t executable_unit;     /* string: absolute path of the executable; 0: unknown */
+	uint32_t command_unit;    /* string: the command line, arguments separated by blanks; 0: unknown */
+	char comm[HM_COMM_MAX];   /* base name of the executable as it appears in file names */
+	uint32_t dropped_unit;    /* stack record [dropped] */
+	uint32_t overflow_unit;   /* stack record [overflow] */
+	uint32_t frames_kept_max; /* HEAPMARK_FRAMES */
+	uint32_t reserved_identity[21];
+
+	/* 240: written by tools with one pwrite of 8 bytes, read by the process at each sample */
+	_Atomic uint64_t
+		control_interval_bytes; /* mean bytes between samples; 1: every allocation; 0: dormant */
+	_Atomic uint64_t
+		control_supervised; /* 1: leave the ledger at exit, somebody will turn it into a profile */
+
+	/* 256: written by the process, seldom */
+	_Atomic uint64_t arena_next;           /* first byte not given out; a multiple of HM_UNIT */
+	_Atomic uint64_t granted_bytes;        /* length of the file */
+	_Atomic uint64_t end_realtime_ns;      /* set with HM_LEDGER_FINISHED */
+	_Atomic uint32_t module_count;         /* index of the last module given out */
+	_Atomic uint32_t has_samples;          /* 0: nothing was ever sampled */
+	_Atomic uint64_t losses[HM_LOSS_ROOM]; /* indexed by enum hm_loss */
+	uint64_t reserved_seldom[12];
+
+	/* 512 */
+	struct hm_ledger_segment live_segments[HM_SEGMENTS_MAX];
+	struct hm_ledger_segment module_segments[HM_SEGMENTS_MAX];
+	uint64_t reserved_segments[16];
+	uint8_t reserved_page[3072];
+
+	/* 4096: one page of gauges */
+	struct hm_ledger_gauge gauges[HM_GAUGES_MAX];
+};
+
+static_assert(offsetof(struct hm_ledger_header, control_interval_bytes) == 240,
+	      "tools write at fixed places");
+static_assert(offsetof(struct hm_ledger_header, arena_next) == 256, "counters start on a line of their own");
+static_assert(offsetof(struct hm_ledger_header, live_segments) == 512, "directories follow the counters");
+static_assert(offsetof(struct hm_ledger_header, gauges) == 4096, "gauges have a page");
+static_assert(sizeof(struct hm_ledger_header) == HM_LEDGER_HEADER_BYTES, "the trie roots follow");
+
+/* Text in the arena: a path, a command line.  Not terminated, any bytes. */
+struct hm_ledger_string {
+	uint32_t length_bytes;
+	char text[];
+};
+
+/*
+ * One executable segment of a loaded object: what pprof calls a mapping.  Written once; the same object
+ * loaded again at the same address is the same module.  Modules are numbered from 1.
+ */
+struct hm_ledger_module {
+	_Atomic uint32_t state; /* 0 free, 1 being written, 2 published [module.publish] */
+	uint32_t flags;         /* HM_MODULE_* */
+	uint64_t start_address; /* page-aligned, as in /proc/PID/maps */
+	uint64_t end_address;
+	uint64_t file_offset;   /* page-aligned: of start_address in the file */
+	uint64_t load_bias;     /* run-time address minus the address in the file's symbol table */
+	uint32_t path_unit;     /* string; absolute unless the object has none (the vDSO) */
+	uint32_t build_id_size; /* 0: the object has none */
+	uint8_t build_id[HM_BUILD_ID_MAX];
+	uint8_t reserved[48];
+};
+static_assert(sizeof(struct hm_ledger_module) == 128,
+	      "two lines; segments of the table are made of whole units");
+
+enum {
+	HM_MODULE_MAIN = 1, /* the executable itself */
+	HM_MODULE_VDSO = 2,
+	HM_MODULE_SELF = 4, /* libheapmark.so */
+};
+
+enum hm_stack_kind {
+	HM_STACK_ORDINARY,
+	HM_STACK_DROPPED,  /* samples that could not be followed to their free; no frames */
+	HM_STACK_OVERFLOW, /* samples whose stack could not be stored; no frames */
+};
+
+enum {
+	HM_STACK_TRUNCATED = 1, /* the outermost frames could not be found */
+	HM_STACK_CUT = 2,       /* the outermost frames are beyond the number kept */
+};
+
+/*
+ * One call stack and what was allocated there.  Its number, by which the live table refers to it, is its
+ * unit index; 0 is no stack.  Frames, hash and kind never change once published; counters only grow.
+ *
+ * in use = allocated - freed.  A reader that copies freed_* first never sees a negative difference.
+ *
+ * Variances are sums over samples of w(w-1) and of size^2 w(w-1), the bits of a double, w being the
+ * sample's weight (docs/accuracy.md): the freed part is subtracted like every other counter.
+ */
+struct hm_ledger_stack {
+	_Atomic uint64_t alloc_objects; /* fixed-point, HM_OBJECTS_FRACTION_BITS */
+	_Atomic uint64_t alloc_bytes;   /* fixed-point, HM_BYTES_FRACTION_BITS */
+	_Atomic uint64_t alloc_objects_variance;
+	_Atomic uint64_t alloc_bytes_variance;
+	_Atomic uint64_t freed_objects;
+	_Atomic uint64_t freed_bytes;
+	_Atomic uint64_t freed_objects_variance;
+	_Atomic uint64_t freed_bytes_variance;
+	/* 64 */
+	_Atomic uint64_t samples; /* allocations that were sampled here */
+	uint64_t hash;
+	_Atomic uint32_t next_same_hash; /* unit of another record with an equal hash, or 0 [stack.publish] */
+	uint16_t frame_count;
+	uint8_t flags;     /* HM_STACK_TRUNCATED, HM_STACK_CUT */
+	uint8_t kind;      /* enum hm_stack_kind */
+	uint64_t frames[]; /* innermost first */
+};
+static_assert(offsetof(struct hm_ledger_stack, samples) == HM_UNIT, "the counters are one cache line");
+static_assert(offsetof(struct hm_ledger_stack, frames) == 88, "no hidden padding");
+
+/*
+ * The trie that finds a stack by its hash.  Digits of the hash, most significant first, lead from one of
+ * HM_TRIE_ROOTS references through nodes of HM_TRIE_CHILDREN references to a record.  A reference is
+ *
+ *	0                          nothing yet
+ *	unit << 1 | 0              a stack record
+ *	unit << 1 | 1              a node
+ *
+ * and changes at most twice: nothing -> record -> node (which then holds that record).  [stack.publish]
+ */
+typedef _Atomic uint32_t hm_trie_reference;
+
+struct hm_trie_node {
+	hm_trie_reference children[HM_TRIE_CHILDREN];
+};
+static_assert(sizeof(struct hm_trie_node) == HM_UNIT, "a node is a cache line");
+
+/*
+ * One live sample.  `generation` is even while the slot rests and odd while somebody writes it:
+ *
+ *	        claim (CAS g -> g+1)            publish (g+2)
+ *	empty --------------------> being filled --------------> live
+ *	  ^                                                        |
+ *	  |      publish (g+2)                   claim             |
+ *	  +-------------------- being emptied <--------------------+
+ *
+ * A reader believes a copy only if a second copy, made after it, is the same and its generation even.
+ * [live.claim] [live.publish]
+ */
+struct hm_ledger_live_slot {
+	_Atomic uint64_t address; /* what the allocator returned; 0: empty */
+	_Atomic uint32_t generation;
+	_Atomic uint32_t stack_unit;
+	_Atomic uint64_t size_bytes;    /* as requested */
+	_Atomic uint32_t weight;        /* the bits of a float: objects this sample stands for */
+	_Atomic uint32_t birth_and_era; /* hm_live_birth_ticks; the two high bits are the writer's own */
+};
+static_assert(sizeof(struct hm_ledger_live_slot) == 32, "two to a cache line");
+
+/* When the sample was taken, in ticks of 1/16 s since start_ticks. */
+static inline uint32_t hm_live_birth_ticks(uint32_t birth_and_era)
+{
+	return birth_and_era & 0x3fffffff;
+}
+
+static inline uint64_t hm_live_segment_slots(uint32_t segment_index)
+{
+	return UINT64_C(1) << (HM_LIVE_FIRST_SLOTS_LOG2 + segment_index);
+}
+
+static inline uint64_t hm_module_segment_count(uint32_t segment_index)
+{
+	return UINT64_C(1) << (HM_MODULES_FIRST_LOG2 + segment_index);
+}
+
+#endif

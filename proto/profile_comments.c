@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/profile_comments.h"
+
+#include "proto/text.h"
+
+enum { LINE_BYTES = 512 };
+
+struct commenting {
+	hm_comment_add *add;
+	void *context;
+	char line[LINE_BYTES];
+	struct hm_text text;
+};
+
+static struct hm_text *begin_line(struct commenting *commenting)
+{
+	commenting->text = hm_text_begin(commenting->line, sizeof(commenting->line));
+	return &commenting->text;
+}
+
+static void end_line(const struct commenting *commenting)
+{
+	commenting->add(commenting->context, commenting->line);
+}
+
+static void say_who(struct commenting *commenting, const struct hm_snapshot *snapshot, const char *producer,
+		    uint64_t sample_count)
+{
+	struct hm_text *const text = begin_line(commenting);
+
+	hm_text_add(text, producer);
+	hm_text_add(text, ": ");
+	hm_text_add(text, snapshot->comm);
+	hm_text_add(text, "[");
+	hm_text_add_number(text, snapshot->pid);
+	hm_text_add(text, "], ");
+	if (snapshot->interval_bytes == 0) {
+		hm_text_add(text, "asleep when this was taken");
+	} else if (snapshot->interval_bytes == 1) {
+		hm_text_add(text, "every allocation counted");
+	} else {
+		hm_text_add(text, "one sample per ");
+		hm_text_add_size(text, snapshot->interval_bytes);
+		hm_text_add(text, " allocated on average");
+	}
+	hm_text_add(text, ", ");
+	hm_text_add_number(text, sample_count);
+	hm_text_add(text, sample_count == 1 ? " sample" : " samples");
+	end_line(commenting);
+}
+
+/* Things that cannot be told from the figures and without which they mislead. */
+static uint64_t count_skipped(const struct hm_snapshot_skipped *skipped)
+{
+	return skipped->references + skipped->late + skipped->records + skipped->counters + skipped->modules +
+	       skipped->strings;
+}
+
+static void say_state(struct commenting *commenting, const struct hm_snapshot *snapshot)
+{
+	struct hm_text *text;
+
+	if (!snapshot->finished) {
+		hm_text_add(begin_line(commenting),
+			    "taken before the process came to a normal end: it was running, or was killed");
+		end_line(commenting);
+	}
+	if (snapshot->cut_off) {
+		hm_text_add(begin_line(commenting),
+			    "the ledger was cut off: what lay behind its end is missing");
+		end_line(commenting);
+	}
+	if (count_skipped(&snapshot->skipped) != 0) {
+		text = begin_line(commenting);
+		hm_text_add_number(text, count_skipped(&snapshot->skipped));
+		hm_text_add(text,
+			    " places in the ledger could not be read: it was damaged, or being written to");
+		end_line(commenting);
+	}
+	for (enum hm_loss kind = 0; kind < HM_LOSS_KINDS; kind++) {
+		if (snapshot->losses[kind] == 0)
+			continue;
+		text = begin_line(commenting);
+		hm_text_add_number(text, snapshot->losses[kind]);
+		hm_text_add(text, " ");
+		hm_text_add(text, hm_loss_text(kind));
+		end_line(commenting);
+	}
+}
+
+static struct hm_text *begin_key(struct commenting *commenting, const char *key)
+{
+	struct hm_text *const text = begin_line(commenting);
+
+	hm_text_add(text, "#heapmark.");
+	hm_text_add(text, key);
+	return text;
+}
+
+static void tell_number(struct commenting *commenting, const char *key, uint64_t number)
+{
+	struct hm_text *const text = begin_key(commenting, key);
+
+	hm_text_add(text, "=");
+	hm_text_add_number(text, number);
+	end_line(commenting);
+}
+
+static void tell_text(struct commenting *commenting, const char *key, const char *value)
+{
+	struct hm_text *const text = begin_key(commenting, key);
+
+	hm_text_add(text, "=");
+	hm_text_add(text, value);
+	end_line(commenting);
+}
+
+void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char *producer,
+				 hm_comment_add *add, void *context)
+{
+	struct commenting commenting = { .add = add, .context = context };
+	const uint64_t sample_count = hm_snapshot_sum(snapshot).sample_count;
+
+	say_who(&commenting, snapshot, producer, sample_count);
+	say_state(&commenting, snapshot);
+
+	tell_text(&commenting, "comm", snapshot->comm);
+	tell_number(&commenting, "pid", snapshot->pid);
+	if (snapshot->run_id != 0) {
+		hm_text_add(begin_key(&commenting, "run_id"), "=");
+		hm_text_add_hex(&commenting.text, snapshot->run_id);
+		end_line(&commenting);
+	}
+	tell_number(&commenting, "start_time_ns", snapshot->start_realtime_ns);
+	tell_text(&commenting, "state", snapshot->finished ? "finished" : "recording");
+	tell_number(&commenting, "interval_bytes", snapshot->interval_bytes);
+	tell_number(&commenting, "samples", sample_count);
+	tell_number(&commenting, "frames_max", snapshot->frames_kept_max);
+	for (enum hm_loss kind = 0; kind < HM_LOSS_KINDS; kind++) {
+		if (snapshot->losses[kind] == 0)
+			continue;
+		struct hm_text *const text = begin_key(&commenting, "loss.");
+		hm_text_add(text, hm_loss_word(kind));
+		hm_text_add(text, "=");
+		hm_text_add_number(text, snapshot->losses[kind]);
+		end_line(&commenting);
+	}
+	if (count_skipped(&snapshot->skipped) != 0)
+		tell_number(&commenting, "skipped", count_skipped(&snapshot->skipped));
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What a profile says about itself in words: lines for people, and "#heapmark.KEY=VALUE" lines for machines.
+ */
+#ifndef HM_PROTO_PROFILE_COMMENTS_H
+#define HM_PROTO_PROFILE_COMMENTS_H
+
+#include "proto/snapshot.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Receives one comment, valid during the call. */
+typedef void hm_comment_add(void *context, const char *comment);
+
+/*
+ * The lines that the ledger gives reason for, in a fixed order: those for people first.  `producer` is the
+ * writing program with its version.
+ */
+void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char *producer,
+				 hm_comment_add *add, void *context);
+
+#endif

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * First the trie is walked, breadth first, each level in the order in which its nodes and records lie in the
+ * file, so that one copy serves many of them; what comes out is where the records are.  A bitmap holds the
+ * units already taken: a unit is part of one object at most, which ends every cycle and bounds the walk by
+ * the file's length. Then all records are copied twice, in the order of the file.
+ */
+#include "proto/snapshot_stacks.h"
+
+#include "proto/sort.h"
+
+#include <errno.h>
+#include <float.h>
+#include <string.h>
+
+enum {
+	RECORD_BYTES_MAX = sizeof(struct hm_ledger_stack) + HM_FRAMES_MAX * sizeof(uint64_t),
+	/* Objects this close together share a copy: copying a page is cheaper than another call. */
+	GAP_BYTES_MAX = 4096,
+	ARENA_UNIT = HM_LEDGER_ARENA_OFFSET / HM_UNIT,
+	IS_NODE = 1, /* of a trie reference */
+};
+
+struct walk {
+	struct hm_snapshot *snapshot; /* borrowed */
+	struct hm_window *window;     /* borrowed */
+	uint8_t *taken;               /* bitmap of units */
+	uint32_t unit_count;
+	uint32_t *level; /* trie references to be read now */
+	uint32_t *next;  /* and those found meanwhile */
+	uint32_t level_count;
+	uint32_t next_count;
+	uint32_t *records; /* units of the records found */
+	uint32_t record_count;
+	uint32_t *scratch; /* for sorting any of the three */
+};
+
+static uint64_t offset_of(uint32_t unit)
+{
+	return (uint64_t)unit * HM_UNIT;
+}
+
+static bool is_taken(const struct walk *walk, uint32_t unit)
+{
+	return (walk->taken[unit / 8] >> unit % 8 & 1) != 0;
+}
+
+static void take(struct walk *walk, uint32_t unit)
+{
+	walk->taken[unit / 8] |= (uint8_t)(1 << unit % 8);
+}
+
+/* Takes an object's first unit, if it may be one. */
+static bool take_first(struct walk *walk, uint32_t unit)
+{
+	if (unit >= walk->unit_count) {
+		walk->snapshot->skipped.late++;
+		return false;
+	}
+	if (unit < ARENA_UNIT || is_taken(walk, unit)) {
+		walk->snapshot->skipped.references++;
+		return false;
+	}
+	take(walk, unit);
+	return true;
+}
+
+/* Takes the units that a record covers beyond its first; false where one is part of something else. */
+static bool take_rest(struct walk *walk, uint32_t unit, size_t size_bytes)
+{
+	const uint32_t end = unit + (uint32_t)((size_bytes + HM_UNIT - 1) / HM_UNIT);
+
+	for (uint32_t i = unit + 1; i < end; i++) {
+		if (i >= walk->unit_count || is_taken(walk, i))
+			return false;
+	}
+	for (uint32_t i = unit + 1; i < end; i++)
+		take(walk, i);
+	return true;
+}
+
+/* Notes an object to be read with the next level. */
+static void push(struct walk *walk, uint32_t reference)
+{
+	if (reference != 0 && take_first(walk, reference >> 1))
+		walk->next[walk->next_count++] = reference;
+}
+
+/*
+ * How far beyond the first of `count` ascending places to copy: to the last of those that follow it closely.
+ * A place is a unit in the bits above `shift`.
+ */
+static size_t look_ahead(const struct walk *walk, const uint32_t *places, uint32_t count, uint32_t shift)
+{
+	const struct hm_window *const window = walk->window;
+	const uint64_t start = offset_of(places[0] >> shift);
+	uint64_t end = start + RECORD_BYTES_MAX;
+
+	if (start >= window->offset && end <= window->offset + window->size_bytes)
+		return 0; /* copied already */
+
+	for (uint32_t i = 1; i < count; i++) {
+		const uint64_t offset = offset_of(places[i] >> shift);
+
+		if (offset > end + GAP_BYTES_MAX ||
+		    offset + RECORD_BYTES_MAX > start + window->capacity_bytes)
+			break;
+		end = offset + RECORD_BYTES_MAX;
+	}
+	return (size_t)(end - start);
+}
+
+static bool is_record_sane(const struct hm_ledger_stack *record)
+{
+	if (record->kind == HM_STACK_ORDINARY)
+		return record->frame_count <= HM_FRAMES_MAX;
+	return record->kind <= HM_STACK_OVERFLOW && record->frame_count == 0;
+}
+
+static size_t record_bytes(const struct hm_ledger_stack *record)
+{
+	return sizeof(*record) + record->frame_count * sizeof(uint64_t);
+}
+
+static void read_node(struct walk *walk, uint32_t unit, size_t ahead_bytes)
+{
+	const hm_trie_reference *const children =
+		hm_window_view(walk->window, offset_of(unit), sizeof(struct hm_trie_node), ahead_bytes);
+
+	if (children == NULL) {
+		walk->snapshot->skipped.late++;
+		return;
+	}
+	for (uint32_t i = 0; i < HM_TRIE_CHILDREN; i++)
+		push(walk,
+		     atomic_load_explicit(&children[i], memory_order_relaxed)); /* relaxed: our own copy */
+}
+
+static void find_record(struct walk *walk, uint32_t unit, bool special, size_t ahead_bytes)
+{
+	const struct hm_ledger_stack *const record =
+		hm_window_view(walk->window, offset_of(unit), sizeof(*record), ahead_bytes);
+
+	if (record == NULL) {
+		walk->snapshot->skipped.late++;
+		return;
+	}
+	if (!is_record_sane(record) || (record->kind != HM_STACK_ORDINARY) != special ||
+	    !take_rest(walk, unit, record_bytes(record))) {
+		walk->snapshot->skipped.records++;
+		return;
+	}
+	walk->records[walk->record_count++] = unit;
+
+	const uint32_t next_unit =
+		atomic_load_explicit(&record->next_same_hash, memory_order_relaxed); /* a copy */
+	if (next_unit != 0 && take_first(walk, next_unit))
+		walk->next[walk->next_count++] = next_unit << 1;
+}
+
+static void read_level(struct walk *walk)
+{
+	hm_sort(walk->level, walk->scratch, walk->level_count, sizeof(*walk->level), hm_compare_u32, NULL);
+	/* The copies that follow are made after the references to them were. [stack.publish] */
+	hm_window_forget(walk->window);
+
+	for (uint32_t i = 0; i < walk->level_count && walk->window->error == 0; i++) {
+		const uint32_t reference = walk->level[i];
+		const size_t ahead_bytes = look_ahead(walk, &walk->level[i], walk->level_count - i, 1);
+
+		if ((reference & IS_NODE) != 0)
+			read_node(walk, reference >> 1, ahead_bytes);
+		else
+			find_record(walk, reference >> 1, false, ahead_bytes);
+	}
+}
+
+static void find_records(struct walk *walk, uint32_t dropped_unit, uint32_t overflow_unit)
+{
+	enum { ROOTS_AT_ONCE = 512 };
+
+	hm_window_forget(walk->window);
+	if (dropped_unit != 0 && take_first(walk, dropped_unit))
+		find_record(walk, dropped_unit, true, 0);
+	if (overflow_unit != 0 && take_first(walk, overflow_unit))
+		find_record(walk, overflow_unit, true, 0);
+	for (uint32_t i = 0; i < HM_TRIE_ROOTS; i += ROOTS_AT_ONCE) {
+		const hm_trie_reference *const roots =
+			hm_window_view(walk->window, HM_LEDGER_HEADER_BYTES + i * sizeof(*roots),
+				       ROOTS_AT_ONCE * sizeof(*roots), SIZE_MAX);
+
+		for (uint32_t k = 0; roots != NULL && k < ROOTS_AT_ONCE; k++)
+			push(walk, atomic_load_explicit(&roots[k],
+							memory_order_relaxed)); /* relaxed: our own copy */
+	}
+	while (walk->next_count > 0 && walk->window->error == 0) {
+		uint32_t *const emptied = walk->level;
+
+		walk->level = walk->next;
+		walk->level_count = walk->next_count;
+		walk->next = emptied;
+		walk->next_count = 0;
+		read_level(walk);
+	}
+}
+
+/* relaxed, as all loads from records here: they are copies of our own */
+static uint64_t counter(const _Atomic uint64_t *place)
+{
+	return atomic_load_explicit(place, memory_order_relaxed);
+}
+
+/* A sum of squares, or zero where the bits are not one. */
+static double variance_of(const _Atomic uint64_t *place, bool *wrong)
+{
+	const uint64_t bits = counter(place);
+	double value;
+
+	/* Decided on the bits: to compare a signalling NaN is an invalid operation, which may be a signal. */
+	if (bits >> 52 >= 0x7ff) { /* negative, infinite or not a number */
+		*wrong = true;
+		return 0.0;
+	}
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
+/* Copies a record's frames and what was freed; the latter stays in `inuse` until the second copy. */
+static int copy_stack(struct hm_snapshot *snapshot, struct hm_snapshot_stack *stack,
+		      const struct hm_ledger_stack *record, bool *wrong)
+{
+	uint64_t *frames = NULL;
+
+	if (record->frame_count > 0) {
+		frames = hm_arena_allocate_array(&snapshot->arena, record->frame_count, sizeof(*frames));
+		if (frames == NULL)
+			return -ENOMEM;
+		memcpy(frames, record->frames, record->frame_count * sizeof(*frames));
+	}
+	stack->frame_count = record->frame_count;
+	stack->flags = record->flags & (HM_STACK_TRUNCATED | HM_STACK_CUT);
+	stack->kind = record->kind;
+	stack->frames = frames;
+	stack->inuse = (struct hm_figures){
+		.objects_fixed = counter(&record->freed_objects),
+		.bytes_fixed = counter(&record->freed_bytes),
+		.objects_variance = variance_of(&record->freed_objects_variance, wrong),
+		.bytes_variance = variance_of(&record->freed_bytes_variance, wrong),
+	};
+	return 0;
+}
+
+static uint64_t difference(uint64_t alloc, uint64_t freed, bool *wrong)
+{
+	if (alloc >= freed)
+		return alloc - freed;
+	*wrong = true;
+	return 0;
+}
+
+static void count_stack(struct hm_snapshot_stack *stack, const struct hm_ledger_stack *record, bool *wrong)
+{
+	const struct hm_figures freed = stack->inuse;
+
+	stack->sample_count = counter(&record->samples);
+	stack->alloc = (struct hm_figures){
+		.objects_fixed = counter(&record->alloc_objects),
+		.bytes_fixed = counter(&record->alloc_bytes),
+		.objects_variance = variance_of(&record->alloc_objects_variance, wrong),
+		.bytes_variance = variance_of(&record->alloc_bytes_variance, wrong),
+	};
+	stack->inuse.objects_fixed = difference(stack->alloc.objects_fixed, freed.objects_fixed, wrong);
+	stack->inuse.bytes_fixed = difference(stack->alloc.bytes_fixed, freed.bytes_fixed, wrong);
+
+	/* Sums of doubles added in different orders: what is left of nothing may be a little more or less. */
+	const double objects = stack->alloc.objects_variance - freed.objects_variance;
+	const double bytes = stack->alloc.bytes_variance - freed.bytes_variance;
+	const bool anything = stack->inuse.objects_fixed != 0;
+	stack->inuse.objects_variance = anything && objects > 0.0 ? objects : 0.0;
+	stack->inuse.bytes_variance = anything && bytes > 0.0 ? bytes : 0.0;
+}
+
+/* The first copy of all records, ascending: frames and freed_*. */
+static int copy_records(struct walk *walk, bool *wrong)
+{
+	struct hm_snapshot *const snapshot = walk->snapshot;
+
+	hm_window_forget(walk->window);
+	for (uint32_t i = 0; i < walk->record_count; i++) {
+		const uint32_t unit = walk->records[i];
+		const size_t ahead_bytes = look_ahead(walk, &walk->records[i], walk->record_count - i, 0);
+		const struct hm_ledger_stack *record =
+			hm_window_view(walk->window, offset_of(unit), sizeof(*record), ahead_bytes);
+
+		/* Its first part says how long it is; if that lies in the window only in part, it is copied
+		 * anew. */
+		if (record != NULL && is_record_sane(record))
+			record = hm_window_view(walk->window, offset_of(unit), record_bytes(record),
+						ahead_bytes);
+		if (walk->window->error != 0)
+			return walk->window->error;
+		if (record == NULL || !is_record_sane(record) ||
+		    record_bytes(record) >
+			    walk->window->size_bytes - (size_t)(offset_of(unit) - walk->window->offset)) {
+			snapshot->skipped.records++;
+			continue;
+		}
+		struct hm_snapshot_stack *const stack = &snapshot->stacks[snapshot->stack_count];
+		const int error = copy_stack(snapshot, stack, record, &wrong[snapshot->stack_count]);
+		if (error != 0)
+			return error;
+		stack->unit = unit;
+		walk->records[snapshot->stack_count++] = unit;
+	}
+	return 0;
+}
+
+/* The second copy, made after the last of the first: alloc_*. [stack.free] */
+static int copy_alloc_counters(struct walk *walk, bool *wrong)
+{
+	struct hm_snapshot *const snapshot = walk->snapshot;
+	uint32_t kept = 0;
+
+	hm_window_forget(walk->window);
+	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
+		struct hm_snapshot_stack *const stack = &snapshot->stacks[i];
+		const struct hm_ledger_stack *const record =
+			hm_window_view(walk->window, offset_of(stack->unit), sizeof(*record),
+				       look_ahead(walk, &walk->records[i], snapshot->stack_count - i, 0));
+
+		if (walk->window->error != 0)
+			return walk->window->error;
+		if (record == NULL) { /* the file was cut meanwhile */
+			snapshot->skipped.late++;
+			continue;
+		}
+		count_stack(stack, record, &wrong[i]);
+		snapshot->skipped.counters += wrong[i];
+		snapshot->stacks[kept++] = *stack;
+	}
+	snapshot->stack_count = kept;
+	return 0;
+}
+
+static bool begin_walk(struct walk *walk, struct hm_arena *arena)
+{
+	/* Each unit is noted at most once, so no list is longer than this; what is not reached costs nothing.
+	 */
+	const uint32_t unit_count = walk->unit_count;
+
+	walk->taken = hm_arena_allocate(arena, unit_count / 8 + 1);
+	walk->level = hm_arena_allocate_array(arena, unit_count, sizeof(uint32_t));
+	walk->next = hm_arena_allocate_array(arena, unit_count, sizeof(uint32_t));
+	walk->records = hm_arena_allocate_array(arena, unit_count, sizeof(uint32_t));
+	walk->scratch = hm_arena_allocate_array(arena, unit_count, sizeof(uint32_t));
+	return walk->taken != NULL && walk->level != NULL && walk->next != NULL && walk->records != NULL &&
+	       walk->scratch != NULL;
+}
+
+static int read_stacks(struct walk *walk, struct hm_arena *temporary, uint32_t dropped_unit,
+		       uint32_t overflow_unit)
+{
+	struct hm_snapshot *const snapshot = walk->snapshot;
+
+	if (!begin_walk(walk, temporary))
+		return -ENOMEM;
+	find_records(walk, dropped_unit, overflow_unit);
+	if (walk->window->error != 0)
+		return walk->window->error;
+	hm_sort(walk->records, walk->scratch, walk->record_count, sizeof(*walk->records), hm_compare_u32,
+		NULL);
+
+	bool *const wrong = hm_arena_allocate_array(temporary, walk->record_count, sizeof(*wrong));
+	snapshot->stacks =
+		hm_arena_allocate_array(&snapshot->arena, walk->record_count, sizeof(*snapshot->stacks));
+	if (wrong == NULL || snapshot->stacks == NULL)
+		return -ENOMEM;
+	const int error = copy_records(walk, wrong);
+	return error != 0 ? error : copy_alloc_counters(walk, wrong);
+}
+
+int hm_snapshot_read_stacks(struct hm_snapshot *snapshot, struct hm_window *window, uint32_t dropped_unit,
+			    uint32_t overflow_unit)
+{
+	const uint64_t units = window->source->length_bytes / HM_UNIT;
+	struct walk walk = {
+		.snapshot = snapshot,
+		.window = window,
+		.unit_count =
+			units < INT32_MAX ? (uint32_t)units : INT32_MAX, /* a reference has 31 bits for it */
+	};
+	struct hm_arena temporary;
+
+	hm_arena_init(&temporary, SIZE_MAX);
+	const int error = read_stacks(&walk, &temporary, dropped_unit, overflow_unit);
+	hm_arena_done(&temporary);
+	return error;
+}
