@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preload/exit_writer.h"
+
+#include "preload/image.h"
+#include "preload/ledger_file.h"
+#include "preload/process.h"
+#include "preload/say.h"
+#include "proto/elf_symbols.h"
+#include "proto/profile_write.h"
+#include "proto/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { COMMENT_BYTES = 128, COMMENTS_MAX = 2 };
+
+static uint64_t now_realtime_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static int take_snapshot(const struct hm_ledger_file *ledger, struct hm_snapshot *ret_snapshot)
+{
+	/* relaxed: what is granted stays granted */
+	const struct hm_source source = hm_source_from_memory(
+		ledger->base,
+		atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed));
+	const struct hm_snapshot_options options = {
+		.realtime_ns = now_realtime_ns(),
+		.monotonic_ticks = hm_process_ticks(),
+		.live_samples = false,
+	};
+
+	return hm_snapshot_take(&source, &options, ret_snapshot, NULL);
+}
+
+/* "VmRSS:	  1234 kB" in /proc/self/status; 0: not there. */
+static uint64_t status_kib(const char *status, const char *key)
+{
+	const char *const line = strstr(status, key);
+
+	return line == NULL ? 0 : strtoull(line + strlen(key), NULL, 10);
+}
+
+/* How much memory the process has, for whoever compares it with the figures; needs /proc. */
+static size_t describe_memory(char comments[COMMENTS_MAX][COMMENT_BYTES])
+{
+	char status[4096];
+	const int descriptor = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+
+	if (descriptor < 0)
+		return 0;
+
+	const ssize_t length = read(descriptor, status, sizeof(status) - 1);
+
+	(void)close(descriptor);
+	status[length > 0 ? length : 0] = '\0';
+
+	const uint64_t resident_kib = status_kib(status, "\nVmRSS:");
+	const uint64_t peak_kib = status_kib(status, "\nVmHWM:");
+
+	if (resident_kib == 0)
+		return 0;
+	(void)hm_format(comments[0], COMMENT_BYTES,
+			"resident memory: %" PRIu64 " MiB when this was written, %" PRIu64
+			" MiB at its highest",
+			resident_kib / 1024, peak_kib / 1024);
+	(void)hm_format(comments[1], COMMENT_BYTES, "#heapmark.resident_bytes=%" PRIu64, resident_kib * 1024);
+	return 2;
+}
+
+static int write_profile(const struct hm_snapshot *snapshot, const char *path)
+{
+	char texts[COMMENTS_MAX][COMMENT_BYTES];
+	const char *const comments[COMMENTS_MAX] = { texts[0], texts[1] };
+	const struct hm_profile_options options = {
+		.resolver = hm_elf_resolver(),
+		.producer = "libheapmark " HM_VERSION,
+		.comments = comments,
+		.comment_count = describe_memory(texts),
+	};
+
+	return hm_profile_write_file(snapshot, &options, path, HM_OUTPUT_NEW, NULL);
+}
+
+int hm_exit_dump(const struct hm_ledger_file *ledger, const char *path)
+{
+	struct hm_snapshot snapshot;
+	int error = take_snapshot(ledger, &snapshot);
+
+	if (error != 0)
+		return error;
+	error = write_profile(&snapshot, path);
+	hm_snapshot_done(&snapshot);
+	return error;
+}
+
+/* heapmark.x.1.ledger -> heapmark.x.1.pb.gz */
+static bool profile_path_of(const char *ledger_path, char *ret_path, size_t path_bytes)
+{
+	const size_t stem_length = strlen(ledger_path) - strlen(".ledger");
+
+	return hm_format(ret_path, path_bytes, "%.*s.pb.gz", (int)stem_length, ledger_path);
+}
+
+static void turn_into_profile(struct hm_ledger_file *ledger, const struct hm_image *image)
+{
+	const uint32_t pid = hm_ledger_header(ledger)->pid;
+	char path[PATH_MAX];
+	const int error = profile_path_of(ledger->path, path, sizeof(path)) ? hm_exit_dump(ledger, path)
+									    : -ENAMETOOLONG;
+
+	if (error != 0) {
+		hm_say("%s[%" PRIu32 "]: cannot write %s (%s); the figures are in %s: heapmark dump %s",
+		       image->comm, pid, path, hm_error_text(-error), ledger->path, ledger->path);
+		return;
+	}
+	hm_ledger_remove(ledger);
+	if (image->config.verbose)
+		hm_say("%s[%" PRIu32 "]: wrote %s", image->comm, pid, path);
+}
+
+void hm_exit_write(struct hm_ledger_file *ledger, const struct hm_image *image)
+{
+	struct hm_ledger_header *const header = hm_ledger_header(ledger);
+
+	if (ledger->path[0] == '\0')
+		return; /* there never was a place to write to, and that was said at the start */
+	/* relaxed: read by those who see HM_LEDGER_FINISHED */
+	atomic_store_explicit(&header->end_realtime_ns, now_realtime_ns(), memory_order_relaxed);
+	atomic_store_explicit(&header->state, HM_LEDGER_FINISHED, memory_order_release);
+	if (atomic_load_explicit(&header->has_samples, memory_order_relaxed) == 0) {
+		hm_ledger_remove(ledger);
+		if (image->config.verbose)
+			hm_say("%s[%" PRIu32 "]: nothing was sampled", image->comm, header->pid);
+	} else if (atomic_load_explicit(&header->control_supervised, memory_order_relaxed) == 0) {
+		turn_into_profile(ledger, image);
+	}
+}

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preload/frames.h"
+
+#include "preload/cc.h"
+#include "preload/memory.h"
+#include "preload/unwind_rules.h"
+#include "preload/unwinder.h"
+#include "proto/ledger.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+	WORD_BYTES = 8,
+	PAGE_BYTES = 4096,
+	PAGES_BRIDGED_MAX = 16,
+	/* Where there is no call-frame information, FP may just as well hold a number.  It is believed if it
+	 * points outwards by no more than this: as libunwind has it, so that stacks are the same. */
+	GUESSED_FRAME_MAX = 0x4000,
+	CODE_LOWEST = 4096,
+};
+
+/* Addresses of programs have 47 bits; the upper half is the kernel's. */
+static const uintptr_t code_highest = (UINT64_C(1) << 47) - 1;
+
+/* The library's own addresses; empty: none are left out.  Written once, while there is one thread. */
+static uintptr_t own_start;
+static uintptr_t own_end;
+
+/* A frame: where it goes on, and its registers there.  For a frame that waits for a call, pc is one less than
+ * the return address, for that may already belong to the next function. */
+struct frame {
+	uintptr_t pc;
+	uintptr_t sp;
+	uintptr_t fp;
+};
+
+/* The stack as far as it is known. */
+struct stack {
+	struct hm_stack_bounds window; /* known to be readable */
+	struct hm_stack_bounds *kept;  /* borrowed: the caller's, for the next walk */
+	uintptr_t first_sp;
+};
+
+enum step {
+	STEP_DONE,
+	STEP_OUTERMOST,
+	STEP_LOST,
+	STEP_COMPLEX,
+};
+
+static bool is_inside(const struct hm_stack_bounds *bounds, uintptr_t address)
+{
+	return address >= bounds->low && address < bounds->high;
+}
+
+static uintptr_t page_start(uintptr_t address)
+{
+	return address & ~(uintptr_t)(PAGE_BYTES - 1);
+}
+
+static void set_empty_window(struct hm_stack_bounds *window, uintptr_t address)
+{
+	window->low = page_start(address);
+	window->high = window->low;
+}
+
+/* The next walk begins near where this one did, not where it ended, if it came across two stacks. */
+static void keep_window(struct stack *stack)
+{
+	if (is_inside(&stack->window, stack->first_sp))
+		*stack->kept = stack->window;
+}
+
+/*
+ * Extends the window outwards to `address`, page by page.  Across a frame with a large array it is moved in
+ * place of extended, which makes that frame cost two system calls in every walk and not one a page in the
+ * first.
+ */
+HM_COLD static bool extend_window(struct stack *stack, uintptr_t address)
+{
+	struct hm_stack_bounds *const window = &stack->window;
+
+	if (address < window->high || address > code_highest)
+		return false;
+	if (address - window->high >= PAGES_BRIDGED_MAX * PAGE_BYTES) {
+		keep_window(stack);
+		set_empty_window(window, address);
+	}
+	while (window->high <= address) {
+		if (!hm_memory_is_readable((const void *)window->high))
+			return false;
+		window->high += PAGE_BYTES;
+	}
+	return true;
+}
+
+/* An aligned word does not cross into the next page. */
+__attribute__((no_sanitize("address", "thread"))) static inline bool
+load(struct stack *stack, uintptr_t address, uintptr_t *ret_word)
+{
+	if (HM_UNLIKELY(address % WORD_BYTES != 0))
+		return false;
+	if (HM_UNLIKELY(!is_inside(&stack->window, address)) && !extend_window(stack, address))
+		return false;
+	*ret_word = *(const uintptr_t *)address;
+	return true;
+}
+
+/* To the frame outside of this one: `pc` is where it goes on, the CFA its SP. */
+static inline enum step enter_caller(struct frame *frame, uintptr_t pc, uintptr_t cfa, uintptr_t fp)
+{
+	if (pc == 0)
+		return STEP_OUTERMOST;
+	if (pc < CODE_LOWEST || pc > code_highest)
+		return STEP_LOST;
+	*frame = (struct frame){ .pc = pc - 1, .sp = cfa, .fp = fp };
+	return STEP_DONE;
+}
+
+static inline enum step step_standard(struct stack *stack, union hm_rule rule, struct frame *frame)
+{
+	const uintptr_t base = rule.cfa_is_on_fp ? frame->fp : frame->sp;
+	const uintptr_t cfa = base + (uintptr_t)(int64_t)rule.cfa_offset * WORD_BYTES;
+	uintptr_t fp = frame->fp;
+	uintptr_t pc;
+
+	/* Outwards only: else a corrupted FP could lead in a circle. */
+	if (cfa <= frame->sp || !load(stack, cfa - WORD_BYTES, &pc))
+		return STEP_LOST;
+	if (rule.fp_offset != 0 && !load(stack, cfa + (uintptr_t)(int64_t)rule.fp_offset * WORD_BYTES, &fp))
+		return STEP_LOST;
+	return enter_caller(frame, pc, cfa, fp);
+}
+
+HM_COLD static enum step step_realigned(struct stack *stack, union hm_rule rule, struct frame *frame)
+{
+	const uintptr_t base = frame->fp;
+	uintptr_t cfa;
+	uintptr_t fp;
+	uintptr_t pc;
+
+	if (base < frame->sp || !load(stack, base + (uintptr_t)(int64_t)rule.cfa_offset * WORD_BYTES, &cfa) ||
+	    !load(stack, base + (uintptr_t)(int64_t)rule.fp_offset * WORD_BYTES, &fp) || cfa <= frame->sp ||
+	    !load(stack, cfa - WORD_BYTES, &pc))
+		return STEP_LOST;
+	return enter_caller(frame, pc, cfa, fp);
+}
+
+/* Onto the interrupted stack, which may be another: this step alone may lead inwards. */
+HM_COLD static enum step step_signal(struct stack *stack, struct frame *frame)
+{
+	const uintptr_t context = frame->sp;
+	struct frame interrupted;
+
+	if (!load(stack, context + HM_SIGNAL_FP_OFFSET, &interrupted.fp) ||
+	    !load(stack, context + HM_SIGNAL_SP_OFFSET, &interrupted.sp) ||
+	    !load(stack, context + HM_SIGNAL_PC_OFFSET, &interrupted.pc) || interrupted.pc < CODE_LOWEST ||
+	    interrupted.pc > code_highest)
+		return STEP_LOST;
+	*frame = interrupted;
+	if (!is_inside(&stack->window, interrupted.sp)) {
+		keep_window(stack);
+		set_empty_window(&stack->window, interrupted.sp);
+	}
+	return STEP_DONE;
+}
+
+/* No call-frame information: if FP is a frame pointer, the caller's FP and PC lie where it points. */
+HM_COLD static enum step step_by_frame_pointer(struct stack *stack, struct frame *frame)
+{
+	const uintptr_t base = frame->fp;
+	uintptr_t fp;
+	uintptr_t pc;
+
+	if (base == 0)
+		return STEP_OUTERMOST; /* what the x86-64 ABI asks of the outermost frame */
+	if (base < frame->sp || base - frame->sp > GUESSED_FRAME_MAX || !load(stack, base, &fp) ||
+	    !load(stack, base + WORD_BYTES, &pc))
+		return STEP_LOST;
+	return enter_caller(frame, pc, base + 2 * WORD_BYTES, fp);
+}
+
+HM_COLD static enum step step_unusual(struct stack *stack, union hm_rule rule, struct frame *frame)
+{
+	switch ((enum hm_rule_kind)rule.kind) {
+	case HM_RULE_REALIGNED:
+		return step_realigned(stack, rule, frame);
+	case HM_RULE_SIGNAL:
+		return step_signal(stack, frame);
+	case HM_RULE_OUTERMOST:
+		return STEP_OUTERMOST;
+	case HM_RULE_COMPLEX:
+		return STEP_COMPLEX;
+	case HM_RULE_UNKNOWN:
+		return step_by_frame_pointer(stack, frame);
+	case HM_RULE_NONE:
+	case HM_RULE_STANDARD:
+		break;
+	}
+	return STEP_LOST;
+}
+
+static inline enum step step(struct stack *stack, union hm_rule rule, struct frame *frame)
+{
+	if (HM_LIKELY(rule.kind == HM_RULE_STANDARD))
+		return step_standard(stack, rule, frame);
+
+	/* A copy, so that the frame itself stays in registers. */
+	struct frame copy = *frame;
+	const enum step stepped = step_unusual(stack, rule, &copy);
+
+	*frame = copy;
+	return stepped;
+}
+
+/* Stores the frame, unless it is one of ours at the inner end. */
+static inline void store(struct hm_walk *walk, uint64_t *frames, uintptr_t pc, union hm_rule rule)
+{
+	if (walk->frame_count == 0 && pc >= own_start && pc < own_end)
+		return;
+	frames[walk->frame_count++] = hm_frame_make(rule.module_index, pc);
+}
+
+static struct hm_walk end_of(struct hm_walk walk, enum hm_walk_end end)
+{
+	walk.end = end;
+	return walk;
+}
+
+/* Goes on from the frame that libunwind has reached, whose rule is `rule`. */
+static struct hm_walk go_on_by_libunwind(struct hm_walk walk, union hm_rule rule, uint64_t *frames,
+					 uint32_t frames_max)
+{
+	for (;;) {
+		uintptr_t pc;
+		uintptr_t sp;
+		const enum hm_unwinder_step stepped = hm_unwinder_step(&pc, &sp);
+
+		/* libunwind calls it the end, too, when it finds no frame pointer to follow. */
+		if (stepped == HM_UNWINDER_OUTERMOST && rule.kind != HM_RULE_UNKNOWN)
+			return end_of(walk, HM_WALK_COMPLETE);
+		if (stepped != HM_UNWINDER_STEPPED || pc < CODE_LOWEST || pc > code_highest)
+			return end_of(walk, HM_WALK_TRUNCATED);
+		if (walk.frame_count == frames_max)
+			return end_of(walk, HM_WALK_CUT);
+		if (rule.kind != HM_RULE_SIGNAL)
+			pc--;
+		rule = hm_unwind_rule_find_locked(pc);
+		store(&walk, frames, pc, rule);
+	}
+}
+
+/* Steps from `registers` until the frame whose SP is `sp`. */
+static bool start_at(const struct hm_registers *registers, uintptr_t sp)
+{
+	uintptr_t reached_pc;
+	uintptr_t reached_sp = 0;
+
+	if (!hm_unwinder_start(registers))
+		return false;
+	while (reached_sp != sp)
+		if (hm_unwinder_step(&reached_pc, &reached_sp) != HM_UNWINDER_STEPPED)
+			return false;
+	return true;
+}
+
+/*
+ * Finishes a walk by libunwind: the shape of the frame at `sp`, the last one stored, is not one that rules
+ * have, and what it needs may be in registers that the walk did not follow.  So libunwind begins here, with
+ * all registers, and comes by that frame.
+ */
+HM_COLD static struct hm_walk finish_complex(struct hm_walk walk, union hm_rule rule, uintptr_t sp,
+					     uint64_t *frames, uint32_t frames_max)
+{
+	struct hm_registers registers;
+	struct hm_signals_saved saved;
+
+	/* One snapshot: nothing in it moves the stack, so what holds at its first instruction holds at its
+	 * last. */
+	__asm__ volatile(
+		"leaq 0(%%rip), %%rax\n\t"
+		"movq %%rax, %c[rip](%[to])\n\t"
+		"movq %%rsp, %c[rsp](%[to])\n\t"
+		"movq %%rbp, %c[rbp](%[to])\n\t"
+		"movq %%rbx, %c[rbx](%[to])\n\t"
+		"movq %%r12, %c[r12](%[to])\n\t"
+		"movq %%r13, %c[r13](%[to])\n\t"
+		"movq %%r14, %c[r14](%[to])\n\t"
+		"movq %%r15, %c[r15](%[to])"
+		:
+		:
+		[to] "r"(&registers), [rip] "i"(offsetof(struct hm_registers, rip)),
+		[rsp] "i"(offsetof(struct hm_registers, rsp)), [rbp] "i"(offsetof(struct hm_registers, rbp)),
+		[rbx] "i"(offsetof(struct hm_registers, rbx)), [r12] "i"(offsetof(struct hm_registers, r12)),
+		[r13] "i"(offsetof(struct hm_registers, r13)), [r14] "i"(offsetof(struct hm_registers, r14)),
+		[r15] "i"(offsetof(struct hm_registers, r15))
+		: "rax", "memory");
+
+	if (!hm_unwind_rules_lock(&saved))
+		return end_of(walk, HM_WALK_TRUNCATED);
+	walk = start_at(&registers, sp) ? go_on_by_libunwind(walk, rule, frames, frames_max)
+					: end_of(walk, HM_WALK_TRUNCATED);
+	hm_unwind_rules_unlock(&saved);
+	return walk;
+}
+
+HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64_t *frames,
+					  uint32_t frames_max)
+{
+	/* This function keeps a frame pointer, so its own frame needs no rule: saved FP, return address. */
+	const uintptr_t *const own = __builtin_frame_address(0);
+	struct frame frame = { .pc = own[1] - 1, .sp = (uintptr_t)(own + 2), .fp = own[0] };
+	struct stack stack = { .window = *bounds, .kept = bounds, .first_sp = frame.sp };
+	struct hm_walk walk = { 0 };
+	union hm_rule rule;
+	enum step stepped;
+
+	if (!is_inside(&stack.window, frame.sp))
+		set_empty_window(&stack.window, frame.sp);
+	do {
+		rule = hm_unwind_rule_find(frame.pc);
+		store(&walk, frames, frame.pc, rule);
+		stepped = step(&stack, rule, &frame);
+	} while (stepped == STEP_DONE && walk.frame_count < frames_max);
+	keep_window(&stack);
+
+	switch (stepped) {
+	case STEP_DONE:
+		return end_of(walk, HM_WALK_CUT);
+	case STEP_OUTERMOST:
+		return end_of(walk, HM_WALK_COMPLETE);
+	case STEP_COMPLEX:
+		return finish_complex(walk, rule, frame.sp, frames, frames_max);
+	case STEP_LOST:
+		break;
+	}
+	return end_of(walk, HM_WALK_TRUNCATED);
+}
+
+void hm_frames_leave_out_library(void)
+{
+	struct dl_find_object own;
+
+	if (_dl_find_object((void *)(uintptr_t)hm_frames_walk, &own) != 0)
+		return;
+	own_start = (uintptr_t)own.dlfo_map_start;
+	own_end = (uintptr_t)own.dlfo_map_end;
+}

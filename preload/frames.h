@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The stack walk: from inside an allocation function out to the program's entry.
+ *
+ * Each return address has a rule (unwind_rules.h) that says where the caller's frame is; the walk applies
+ * one rule a frame, two loads each.  A word of the stack is only read when it is known to be mapped, so
+ * that a corrupted frame pointer ends the walk and not the program.
+ *
+ * Any thread, any signal handler; never allocates; keeps errno.  At most 1 KiB of stack, the compilation of
+ * a new rule aside, which takes 3 KiB.
+ */
+#ifndef HM_PRELOAD_FRAMES_H
+#define HM_PRELOAD_FRAMES_H
+
+#include <stdint.h>
+
+/*
+ * The part of the calling thread's stack that was found to be readable, whole pages, kept between walks;
+ * zero: none yet.  It grows outwards by a system call a page, and starts anew when the thread is found on
+ * another stack.
+ */
+struct hm_stack_bounds {
+	uintptr_t low;
+	uintptr_t high;
+};
+
+enum hm_walk_end {
+	HM_WALK_COMPLETE,  /* the outermost frame was reached */
+	HM_WALK_CUT,       /* more than frames_max: the innermost were kept */
+	HM_WALK_TRUNCATED, /* a frame without a caller that can be found */
+};
+
+struct hm_walk {
+	uint32_t frame_count;
+	enum hm_walk_end end;
+};
+
+/*
+ * Walks from the caller of this function and stores frame words (hm_frame_make), innermost first: the address
+ * of the call for a frame that waits for one, of the next instruction for a frame that a signal interrupted.
+ * frames_max is 1..HM_FRAMES_MAX.  Modules met are entered into the ledger attached by
+ * hm_unwind_rules_attach.
+ *
+ * The stack is the same as libunwind's unw_backtrace would find.  frame_count may be 0: a walk that is
+ * truncated among the frames left out (hm_frames_leave_out_library).
+ */
+struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64_t *frames, uint32_t frames_max);
+
+/*
+ * From now on frames of the object that contains this function are left out at the inner end of walks: the
+ * shim, the recorder.  Once, before the first walk of the library; not called where the walk is linked into
+ * the program that it walks, as in tests.
+ */
+void hm_frames_leave_out_library(void);
+
+#endif

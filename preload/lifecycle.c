@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preload/lifecycle.h"
+
+#include "preload/exit_writer.h"
+#include "preload/filter.h"
+#include "preload/frames.h"
+#include "preload/image.h"
+#include "preload/memory.h"
+#include "preload/process.h"
+#include "preload/say.h"
+#include "preload/stacks.h"
+#include "preload/thread.h"
+#include "preload/unwind_rules.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Before the first start, and for good where even that fails. */
+static struct hm_process no_process;
+struct hm_process *hm_process = &no_process;
+
+static struct hm_image image; /* written once, before the first process records */
+
+struct hm_ledger_file hm_ledger = { .descriptor = -1 };
+
+/* Not wiped either: of a family of processes that cannot write, one says so. */
+static bool has_complained;
+
+uint64_t hm_process_ticks(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * HM_TICKS_PER_SECOND +
+	       (uint64_t)now.tv_nsec / (1000000000 / HM_TICKS_PER_SECOND);
+}
+
+static uint64_t now_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	(void)clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void set_state(enum hm_process_state state)
+{
+	/* release: pairs with is_recording in the recorder; all of *hm_process is written */
+	atomic_store_explicit(&hm_process->state, state, memory_order_release);
+}
+
+/*
+ * A tight RLIMIT_AS is the program's: the mapping of the ledger, which is mostly never touched, takes at most
+ * a sixteenth of it.
+ */
+static uint64_t affordable_limit(uint64_t wanted_bytes)
+{
+	enum { SHARE = 16 };
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+	    limit.rlim_cur / SHARE > wanted_bytes)
+		return wanted_bytes;
+	return limit.rlim_cur / SHARE;
+}
+
+/* The settings are those of the parent, where there is one, as they are now: a tool may have changed them. */
+static void fill_header(struct hm_ledger_file *ledger, uint64_t interval_bytes, bool supervised)
+{
+	struct hm_ledger_header *const header = hm_ledger_header(ledger);
+
+	header->pid = hm_process->pid;
+	header->process_start_ticks = hm_image_process_start_ticks();
+	header->start_realtime_ns = now_ns(CLOCK_REALTIME);
+	header->start_boottime_ns = now_ns(CLOCK_BOOTTIME);
+	header->start_ticks = hm_process->start_ticks;
+	header->run_id = image.config.run_id;
+	header->frames_kept_max = image.config.frames_max;
+	memcpy(header->comm, image.comm, sizeof(header->comm));
+	header->executable_unit = hm_ledger_store_string(ledger, image.executable, strlen(image.executable));
+	header->command_unit = hm_ledger_store_string(ledger, image.command, image.command_length);
+	header->dropped_unit = hm_stack_create_special(ledger, HM_STACK_DROPPED);
+	header->overflow_unit = hm_stack_create_special(ledger, HM_STACK_OVERFLOW);
+	atomic_init(&header->control_interval_bytes, interval_bytes);
+	atomic_init(&header->control_supervised, supervised);
+	/* release [header.ready] */
+	atomic_store_explicit(&header->state, HM_LEDGER_RECORDING, memory_order_release);
+}
+
+static bool parent_is_supervised(void)
+{
+	return hm_ledger.base == NULL
+		       ? image.config.run_id != 0
+		       : atomic_load_explicit(&hm_ledger_header(&hm_ledger)->control_supervised,
+					      memory_order_relaxed) != 0;
+}
+
+static void complain(const char *what_follows, int error)
+{
+	if (!has_complained)
+		hm_say("cannot write to %s (%s): %s[%u] %s; set HEAPMARK_DIR to a directory that can be "
+		       "written to",
+		       image.config.directory, hm_error_text(-error), image.comm, hm_process->pid,
+		       what_follows);
+	has_complained = true;
+}
+
+/* The mapping of a parent's ledger stays: other threads may be reading its settings. */
+static bool create_ledger(void)
+{
+	static struct hm_ledger_file fresh; /* of whoever is STARTING; too large for a small thread's stack */
+	const uint64_t interval_bytes = hm_lifecycle_interval_bytes();
+	const bool supervised = parent_is_supervised();
+
+	/* The parent's descriptor came along with the fork and is of no use here. */
+	hm_ledger_close_descriptor(&hm_ledger);
+
+	const int error = hm_ledger_create(image.config.directory, image.comm, hm_process->pid,
+					   affordable_limit(image.config.limit_bytes), &fresh);
+
+	if (error != 0)
+		complain(fresh.base == NULL ? "runs without a profile, for lack of memory"
+					    : "runs without a profile",
+			 error);
+	if (fresh.base == NULL)
+		return false;
+	fill_header(&fresh, interval_bytes, supervised);
+	hm_ledger = fresh;
+	return true;
+}
+
+/* Odd, so never 0.  A child's differs by its pid, and by the time unless the seed was set for a test. */
+static uint64_t make_token(void)
+{
+	const uint64_t chance = image.config.seed != 0 ? 0 : now_ns(CLOCK_MONOTONIC);
+	const uint64_t generation = hm_ledger.base != NULL ? (uint64_t)getpid() << 32 : 0;
+
+	return (image.seed ^ chance ^ generation) | 1;
+}
+
+/* relaxed: of threads that come here at once, one decides for all */
+static void set_token(void)
+{
+	uint64_t none = 0;
+
+	(void)atomic_compare_exchange_strong_explicit(&hm_process->token, &none, make_token(),
+						      memory_order_relaxed, memory_order_relaxed);
+}
+
+/* In every process: the first image, and each fork child of it.  The state is STARTING. */
+static bool start_process(void)
+{
+	hm_process->pid = (uint32_t)getpid();
+	hm_process->start_ticks = hm_process_ticks();
+	if (!create_ledger())
+		return false;
+	hm_filter_reset();
+	hm_unwind_rules_attach(&hm_ledger);
+	return true;
+}
+
+static uintptr_t busy_before_fork; /* under the lock of the rules, which a fork holds from end to end */
+
+static void before_fork(void)
+{
+	const uintptr_t busy_frame = hm_thread.busy_frame;
+
+	hm_thread.busy_frame = UINTPTR_MAX; /* other handlers may allocate: the rules are locked */
+	hm_unwind_rules_before_fork();
+	busy_before_fork = busy_frame;
+}
+
+static void after_fork_parent(void)
+{
+	const uintptr_t busy_frame = busy_before_fork;
+
+	hm_unwind_rules_after_fork_parent();
+	hm_thread.busy_frame = busy_frame;
+}
+
+static void after_fork_child(void)
+{
+	const uintptr_t busy_frame = busy_before_fork;
+
+	hm_unwind_rules_after_fork_child();
+	hm_thread.busy_frame = busy_frame;
+	/* Its next allocation takes the slow path: siblings must not share the distance left here. */
+	hm_sampler_seed(&hm_thread.sampler, 0);
+}
+
+/* A vfork child shares our memory, but is not who started the ledger. */
+static bool is_recording_here(void)
+{
+	return atomic_load_explicit(&hm_process->state, memory_order_acquire) == HM_PROCESS_RECORDING &&
+	       hm_process->pid == (uint32_t)getpid();
+}
+
+void hm_lifecycle_leave(void)
+{
+	/* relaxed: a sample of another thread at this very instant goes with the process */
+	if (is_recording_here() && hm_ledger.path[0] != '\0' &&
+	    atomic_load_explicit(&hm_ledger_header(&hm_ledger)->has_samples, memory_order_relaxed) == 0)
+		hm_ledger_remove(&hm_ledger);
+}
+
+/* The last thing that exit() calls: after the destructors of every object. */
+static void at_exit(void *unused)
+{
+	(void)unused;
+	if (!is_recording_here())
+		return;
+	hm_thread.busy_frame = UINTPTR_MAX;
+	hm_exit_write(&hm_ledger, &image);
+	set_state(HM_PROCESS_FINISHED);
+}
+
+/* Registers a function for exit(), of no object: then it runs when those of all objects have run. */
+// NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the C++ ABI's name
+extern int __cxa_atexit(void (*function)(void *), void *argument, void *object);
+
+/* What happens once an image: after exec, before the first process of it records. */
+static bool start_image(void)
+{
+	const char *reason;
+
+	if (getauxval(AT_SECURE) != 0)
+		return false;
+	hm_image_read(&image);
+
+	const bool was_executed_by_us =
+		hm_image_had_ledger(&image, (uint32_t)getpid(), hm_image_process_start_ticks());
+
+	if (!image.config.children && (was_executed_by_us || hm_image_parent_has_library()))
+		return false;
+
+	struct hm_process *const wiped = hm_memory_map(sizeof(*wiped));
+
+	if (wiped == NULL)
+		return false;
+	(void)madvise(wiped, sizeof(*wiped), MADV_WIPEONFORK);
+	hm_memory_name(wiped, sizeof(*wiped));
+	if (pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0 ||
+	    __cxa_atexit(at_exit, NULL, NULL) != 0 || at_quick_exit(hm_lifecycle_leave) != 0)
+		return false;
+	if (!hm_unwind_rules_init(&reason))
+		hm_say("%s: stacks will have one frame; install libunwind8", reason);
+	hm_frames_leave_out_library();
+	atomic_init(&wiped->state, HM_PROCESS_STARTING);
+	hm_process = wiped; /* the one thread there is sees it; threads to come are created after it */
+	return true;
+}
+
+/*
+ * Whether the C library is up (it has seen the environment) and the loader is not in the middle of something:
+ * an allocation of the loader itself may come while it holds its lock, and starting loads libunwind.
+ */
+static bool can_start_now(const void *caller)
+{
+	const uintptr_t loader = getauxval(AT_BASE);
+	struct dl_find_object object;
+
+	if (environ == NULL)
+		return false;
+	if (loader == 0 || _dl_find_object((void *)loader, &object) != 0)
+		return true;
+	return (uintptr_t)caller - (uintptr_t)object.dlfo_map_start >=
+	       (uintptr_t)object.dlfo_map_end - (uintptr_t)object.dlfo_map_start;
+}
+
+uint64_t hm_lifecycle_interval_bytes(void)
+{
+	/* relaxed: a number that a tool may change at any time */
+	return hm_ledger.base == NULL
+		       ? image.config.interval_bytes
+		       : atomic_load_explicit(&hm_ledger_header(&hm_ledger)->control_interval_bytes,
+					      memory_order_relaxed);
+}
+
+/* One thread gets to start the process; the others go on unrecorded until it has. */
+static bool claim_start(void)
+{
+	uint32_t state = HM_PROCESS_NEW;
+
+	return atomic_compare_exchange_strong_explicit(&hm_process->state, &state, HM_PROCESS_STARTING,
+						       memory_order_acquire, memory_order_relaxed);
+}
+
+bool hm_lifecycle_start(void)
+{
+	const int saved_errno = errno;
+
+	if (claim_start())
+		set_state(start_process() ? HM_PROCESS_RECORDING : HM_PROCESS_OFF);
+	errno = saved_errno;
+	return atomic_load_explicit(&hm_process->state, memory_order_acquire) == HM_PROCESS_RECORDING;
+}
+
+static bool prepare_image(const void *caller)
+{
+	if (!can_start_now(caller) || !claim_start())
+		return false;
+
+	const bool started = start_image();
+
+	if (started)
+		set_token();
+	set_state(started && start_process() ? HM_PROCESS_RECORDING : HM_PROCESS_OFF);
+	return true;
+}
+
+bool hm_lifecycle_prepare(const void *caller)
+{
+	const int saved_errno = errno;
+	bool prepared = atomic_load_explicit(&hm_process->state, memory_order_relaxed) == HM_PROCESS_NEW;
+
+	if (prepared && hm_process == &no_process) {
+		prepared = prepare_image(caller);
+	} else if (prepared && !image.config.children) {
+		(void)claim_start();
+		set_state(HM_PROCESS_OFF);
+		prepared = false;
+	} else if (prepared) {
+		set_token();
+	}
+	errno = saved_errno;
+	return prepared;
+}
+
+int hm_lifecycle_dump(const char *path)
+{
+	if (atomic_load_explicit(&hm_process->state, memory_order_acquire) != HM_PROCESS_RECORDING)
+		return -ESRCH;
+	return hm_exit_dump(&hm_ledger, path);
+}

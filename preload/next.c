@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preload/next.h"
+
+#include "preload/filter.h"
+#include "preload/say.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What dlsym needs at most: a message of a failed look-up, some 100 bytes; and whatever runs before us. */
+enum { ARENA_BYTES = 64 * 1024, ARENA_ALIGNMENT = 16 };
+
+/* Lies before each block of the arena. */
+struct arena_header {
+	_Alignas(ARENA_ALIGNMENT) size_t size_bytes;
+};
+
+static _Alignas(4096) char arena[ARENA_BYTES];
+static _Atomic size_t arena_used_bytes;
+
+static void *arena_allocate(size_t alignment, size_t size_bytes)
+{
+	if (alignment < ARENA_ALIGNMENT)
+		alignment = ARENA_ALIGNMENT;
+	if (alignment > ARENA_BYTES || size_bytes > ARENA_BYTES) {
+		errno = ENOMEM;
+		return NULL;
+	}
+
+	/* relaxed: the bytes are zero, and each is given out once */
+	const size_t wanted = sizeof(struct arena_header) + alignment +
+			      (size_bytes + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT;
+	const size_t start = atomic_fetch_add_explicit(&arena_used_bytes, wanted, memory_order_relaxed);
+
+	if (start > ARENA_BYTES || wanted > ARENA_BYTES - start) {
+		errno = ENOMEM;
+		return NULL;
+	}
+
+	const uintptr_t first = (uintptr_t)arena + start + sizeof(struct arena_header);
+	char *const block = arena + (((first + alignment - 1) & ~(alignment - 1)) - (uintptr_t)arena);
+
+	((struct arena_header *)(void *)(block - sizeof(struct arena_header)))->size_bytes = size_bytes;
+	hm_filter_pin((uintptr_t)block);
+	return block;
+}
+
+bool hm_next_owns(const void *block)
+{
+	return (uintptr_t)block - (uintptr_t)arena < ARENA_BYTES;
+}
+
+size_t hm_next_owned_size(const void *block)
+{
+	return ((const struct arena_header *)(const void *)((const char *)block -
+							    sizeof(struct arena_header)))
+		->size_bytes;
+}
+
+/*
+ * The functions before they are known.  Each looks all of them up and passes the call on; a call that comes
+ * from inside the look-up (`resolving`) is served by the arena.
+ */
+static _Thread_local bool resolving __attribute__((tls_model("initial-exec")));
+
+static bool resolve_now(void)
+{
+	if (resolving)
+		return false;
+	hm_next_resolve();
+	return true;
+}
+
+static void *early_memalign(size_t alignment, size_t size_bytes)
+{
+	return resolve_now() ? hm_next.memalign(alignment, size_bytes)
+			     : arena_allocate(alignment, size_bytes);
+}
+
+static void *early_malloc(size_t size_bytes)
+{
+	return resolve_now() ? hm_next.malloc(size_bytes) : arena_allocate(0, size_bytes);
+}
+
+static void *early_calloc(size_t count, size_t size_bytes)
+{
+	size_t total_bytes;
+
+	if (resolve_now())
+		return hm_next.calloc(count, size_bytes);
+	if (__builtin_mul_overflow(count, size_bytes, &total_bytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return arena_allocate(0, total_bytes);
+}
+
+static void early_free(void *block)
+{
+	if (block != NULL && !hm_next_owns(block) && resolve_now())
+		hm_next.free(block);
+}
+
+/* Of the arena's own blocks realloc takes care in the shim; before the look-up there are no others. */
+static void *early_realloc(void *block, size_t size_bytes)
+{
+	return resolve_now() ? hm_next.realloc(block, size_bytes) : arena_allocate(0, size_bytes);
+}
+
+static void *early_aligned_alloc(size_t alignment, size_t size_bytes)
+{
+	return resolve_now() ? hm_next.aligned_alloc(alignment, size_bytes)
+			     : arena_allocate(alignment, size_bytes);
+}
+
+static int early_posix_memalign(void **ret_block, size_t alignment, size_t size_bytes)
+{
+	if (resolve_now())
+		return hm_next.posix_memalign(ret_block, alignment, size_bytes);
+	*ret_block = arena_allocate(alignment, size_bytes);
+	return *ret_block == NULL ? ENOMEM : 0;
+}
+
+static void *early_valloc(size_t size_bytes)
+{
+	return resolve_now() ? hm_next.valloc(size_bytes) : arena_allocate(4096, size_bytes);
+}
+
+static void *early_pvalloc(size_t size_bytes)
+{
+	return resolve_now() ? hm_next.pvalloc(size_bytes)
+			     : arena_allocate(4096, (size_bytes + 4095) & ~(size_t)4095);
+}
+
+static int early_dlclose(void *handle)
+{
+	hm_next_resolve();
+	return hm_next.dlclose(handle);
+}
+
+static void early_exit(int status)
+{
+	hm_next_resolve();
+	hm_next.exit_now(status);
+}
+
+struct hm_next hm_next = {
+	.malloc = early_malloc,
+	.free = early_free,
+	.calloc = early_calloc,
+	.realloc = early_realloc,
+	.memalign = early_memalign,
+	.aligned_alloc = early_aligned_alloc,
+	.posix_memalign = early_posix_memalign,
+	.valloc = early_valloc,
+	.pvalloc = early_pvalloc,
+	.dlclose = early_dlclose,
+	.exit_now = early_exit,
+	.Exit = early_exit,
+};
+
+/* dlsym speaks of objects; ISO C has no way to say that this one is a function (POSIX: dlsym, rationale). */
+static void look_up(const char *name, void *ret_function, bool required)
+{
+	void *const function = dlsym(RTLD_NEXT, name);
+
+	if (function != NULL) {
+		memcpy(ret_function, &function, sizeof(function));
+	} else if (required) {
+		hm_say("no %s() after libheapmark.so in the search order; is the program linked against a C "
+		       "library?",
+		       name);
+		abort();
+	}
+}
+
+void hm_next_resolve(void)
+{
+	struct hm_next found = hm_next;
+
+	resolving = true;
+	/* First what must be there: such look-ups succeed, and a successful dlsym does not allocate. */
+	look_up("malloc", &found.malloc, true);
+	look_up("free", &found.free, true);
+	look_up("calloc", &found.calloc, true);
+	look_up("realloc", &found.realloc, true);
+	look_up("memalign", &found.memalign, true);
+	look_up("aligned_alloc", &found.aligned_alloc, true);
+	look_up("posix_memalign", &found.posix_memalign, true);
+	look_up("valloc", &found.valloc, true);
+	look_up("pvalloc", &found.pvalloc, true);
+	look_up("dlclose", &found.dlclose, true);
+	look_up("_exit", &found.exit_now, true);
+	look_up("_Exit", &found.Exit, true);
+	hm_next = found;
+	/* What may be missing: the message of the failure is then allocated by the allocator just found. */
+	look_up("free_sized", &hm_next.free_sized, false);
+	look_up("free_aligned_sized", &hm_next.free_aligned_sized, false);
+	resolving = false;
+}
+
+bool hm_next_defines(const void *function)
+{
+	Dl_info allocator;
+	Dl_info other;
+	void *malloc_address;
+
+	memcpy(&malloc_address, &hm_next.malloc, sizeof(malloc_address));
+	return dladdr(malloc_address, &allocator) != 0 && dladdr(function, &other) != 0 &&
+	       allocator.dli_fbase == other.dli_fbase;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The allocator underneath: whatever comes after this library in the program's search order.
+ *
+ * The pointers may be called from the first instruction of the process on: at first they lead to functions
+ * that look the real ones up.  Blocks that are asked for while that is going on (dlsym itself may allocate)
+ * come from a small static arena and stay there for ever.
+ */
+#ifndef HM_PRELOAD_NEXT_H
+#define HM_PRELOAD_NEXT_H
+
+#include "preload/cc.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct hm_next {
+	void *(*malloc)(size_t);
+	void (*free)(void *);
+	void *(*calloc)(size_t, size_t);
+	void *(*realloc)(void *, size_t);
+	void *(*memalign)(size_t, size_t);
+	void *(*aligned_alloc)(size_t, size_t);
+	int (*posix_memalign)(void **, size_t, size_t);
+	void *(*valloc)(size_t);
+	void *(*pvalloc)(size_t);
+	void (*free_sized)(void *, size_t);                 /* C23: may be NULL */
+	void (*free_aligned_sized)(void *, size_t, size_t); /* C23: may be NULL */
+	int (*dlclose)(void *);
+	void (*exit_now)(int); /* _exit */
+	void (*Exit)(int);     /* _Exit */
+};
+
+extern HM_HIDDEN struct hm_next hm_next;
+
+/* Looks the allocator up, if that has not been done. */
+void hm_next_resolve(void);
+
+/*
+ * Whether a block lies in the static arena.  Such blocks must not be given to the allocator underneath; the
+ * free filter says "perhaps" for them, so that only slow paths need to ask.
+ */
+bool hm_next_owns(const void *block);
+
+/* The usable size of a block in the static arena. */
+size_t hm_next_owned_size(const void *block);
+
+/* Whether `function` is defined by the object that defines the allocator's malloc. */
+bool hm_next_defines(const void *function);
+
+#endif

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preload/recorder.h"
+
+#include "preload/filter.h"
+#include "preload/float.h"
+#include "preload/frames.h"
+#include "preload/ledger_file.h"
+#include "preload/lifecycle.h"
+#include "preload/process.h"
+#include "preload/stacks.h"
+#include "preload/thread.h"
+
+#include <errno.h>
+
+_Thread_local struct hm_thread hm_thread;
+
+/* Far enough that the thread does not come back, and below 2^63 as the fast path wants it. */
+static const uint64_t NEVER_BYTES = UINT64_C(1) << 62;
+
+static bool is_recording(void)
+{
+	/* acquire: pairs with the release in lifecycle; the ledger is laid out */
+	return atomic_load_explicit(&hm_process->state, memory_order_acquire) == HM_PROCESS_RECORDING;
+}
+
+/* A thread that this process has not seen: a new one, or the one that came out of a fork. */
+static void adopt(struct hm_thread *thread, uint64_t token, size_t size_bytes)
+{
+	/* relaxed: only a number that no other thread gets */
+	const uint64_t number = atomic_fetch_add_explicit(&hm_process->thread_count, 1, memory_order_relaxed);
+
+	/* Any odd factor keeps the seeds of different threads apart. */
+	hm_sampler_seed(&thread->sampler, token + number * UINT64_C(0xd1342543de82ef95));
+	thread->process_token = token;
+	(void)hm_sampler_is_due(&thread->sampler, size_bytes); /* for hm_sampler_decide, which undoes it */
+}
+
+/* Not recording: NEW and STARTING may change with the next call, the others do not. */
+static void stand_aside(struct hm_thread *thread, size_t size_bytes)
+{
+	const uint32_t state = atomic_load_explicit(&hm_process->state, memory_order_relaxed);
+
+	if (state == HM_PROCESS_OFF || state == HM_PROCESS_FINISHED)
+		thread->sampler.countdown_bytes = NEVER_BYTES;
+	else
+		hm_sampler_undo(&thread->sampler, size_bytes);
+}
+
+bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame, float *ret_weight)
+{
+	struct hm_thread *const thread = &hm_thread;
+	bool sampled = false;
+
+	if (thread->busy_frame != 0 && (uintptr_t)frame < thread->busy_frame) {
+		hm_sampler_undo(&thread->sampler, size_bytes);
+		return false;
+	}
+	thread->busy_frame = (uintptr_t)frame;
+
+	if (!is_recording() && !hm_lifecycle_prepare(caller)) {
+		stand_aside(thread, size_bytes);
+	} else {
+		/* relaxed: prepared by this thread, or before the state was seen to be recording */
+		const uint64_t token = atomic_load_explicit(&hm_process->token, memory_order_relaxed);
+
+		if (thread->process_token != token)
+			adopt(thread, token, size_bytes);
+		sampled = hm_sampler_decide(&thread->sampler, size_bytes, hm_lifecycle_interval_bytes(),
+					    ret_weight) &&
+			  (is_recording() || hm_lifecycle_start());
+	}
+	if (!sampled)
+		thread->busy_frame = 0;
+	return sampled;
+}
+
+static uint32_t intern_stack(struct hm_ledger_file *ledger)
+{
+	uint64_t frames[HM_FRAMES_MAX];
+	const struct hm_walk walk =
+		hm_frames_walk(&hm_thread.stack, frames, hm_ledger_header(ledger)->frames_kept_max);
+	uint8_t flags = 0;
+
+	if (walk.end == HM_WALK_TRUNCATED) {
+		flags = HM_STACK_TRUNCATED;
+		hm_ledger_lose(ledger, HM_LOSS_TRUNCATED);
+	} else if (walk.end == HM_WALK_CUT) {
+		flags = HM_STACK_CUT;
+		hm_ledger_lose(ledger, HM_LOSS_CUT);
+	}
+	return hm_stack_intern(ledger, frames, walk.frame_count, flags);
+}
+
+static void count_freed(const struct hm_ledger_file *ledger, const struct hm_live_value *value)
+{
+	const uint32_t saved = hm_float_enter();
+
+	hm_stack_add_freed(hm_ledger_unit(ledger, value->stack_unit), value->size_bytes, value->weight);
+	hm_float_leave(saved);
+}
+
+/*
+ * The allocator has given out an address that is still in the table: the block was freed behind our back
+ * (RTLD_DEEPBIND, an allocator's own entry points).  It is retired now, late but not lost.
+ */
+static void evict(struct hm_ledger_file *ledger, uint64_t address)
+{
+	struct hm_live_value old;
+
+	if (hm_filter_may_contain((uintptr_t)address) && hm_live_take(ledger, address, &old)) {
+		count_freed(ledger, &old);
+		hm_ledger_lose(ledger, HM_LOSS_MISSED_FREE);
+	}
+}
+
+static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_bytes, float weight)
+{
+	struct hm_live_value value = {
+		.size_bytes = size_bytes,
+		.stack_unit = intern_stack(ledger),
+		.weight = weight,
+		.birth_ticks = (uint32_t)(hm_process_ticks() - hm_process->start_ticks),
+	};
+
+	evict(ledger, address);
+
+	const bool followed = hm_live_insert(ledger, address, &value);
+	const uint32_t saved = hm_float_enter();
+
+	if (followed) {
+		hm_stack_add_alloc(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
+	} else {
+		value.stack_unit = hm_ledger_header(ledger)->dropped_unit;
+		hm_stack_add_alloc(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
+		hm_stack_add_freed(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
+		hm_ledger_lose(ledger, HM_LOSS_LIVE);
+	}
+	hm_float_leave(saved);
+	/* relaxed: asked at exit.  Read first: the line is shared by all threads. */
+	_Atomic uint32_t *const has_samples = &hm_ledger_header(ledger)->has_samples;
+
+	if (atomic_load_explicit(has_samples, memory_order_relaxed) == 0)
+		atomic_store_explicit(has_samples, 1, memory_order_relaxed);
+}
+
+void hm_recorder_end(uint64_t address, size_t size_bytes, float weight)
+{
+	const int saved_errno = errno;
+
+	if (address != 0 && is_recording())
+		record(&hm_ledger, address, size_bytes, weight);
+	hm_thread.busy_frame = 0;
+	errno = saved_errno;
+}
+
+bool hm_recorder_take(uint64_t address, struct hm_live_value *ret_value)
+{
+	return is_recording() && hm_live_take(&hm_ledger, address, ret_value);
+}
+
+void hm_recorder_freed_value(const struct hm_live_value *value)
+{
+	if (is_recording())
+		count_freed(&hm_ledger, value);
+}
+
+void hm_recorder_put_back(uint64_t address, const struct hm_live_value *value)
+{
+	struct hm_ledger_file *const ledger = &hm_ledger;
+
+	if (is_recording() && !hm_live_insert(ledger, address, value)) {
+		hm_ledger_lose(ledger, HM_LOSS_LIVE);
+		count_freed(ledger, value);
+	}
+}
+
+void hm_recorder_freed(uint64_t address)
+{
+	struct hm_live_value value;
+
+	if (hm_recorder_take(address, &value))
+		hm_recorder_freed_value(&value);
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preload/sampler.h"
+
+#include "preload/float.h"
+
+/*
+ * How far a thread goes before it looks at the control word again: a sleeping one wakes within 16 MiB of
+ * allocations, and one that drew a long distance notices a shorter interval.
+ */
+static const uint64_t CHECKPOINT_BYTES = 16 * 1024 * 1024;
+
+void hm_sampler_seed(struct hm_sampler *sampler, uint64_t seed)
+{
+	sampler->random_state = seed;
+	sampler->countdown_bytes = 0;
+	sampler->interval_bytes = 0;
+	sampler->is_point = false;
+}
+
+/* SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014). */
+static uint64_t draw_bits(struct hm_sampler *sampler)
+{
+	uint64_t z = sampler->random_state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/*
+ * An exponential distance, rounded down: points are hit by whole bytes, and n + 1 > floor(d) exactly when
+ * n + 1 > d.  u is uniform in (0, 1] with 53 bits, so the longest distance is 53 ln 2 = 36.7 intervals.
+ */
+static uint64_t draw_distance(struct hm_sampler *sampler, uint64_t interval_bytes)
+{
+	enum { UNIFORM_BITS = 53 };
+
+	if (interval_bytes == 1)
+		return 0;
+
+	const double u = (double)((draw_bits(sampler) >> (64 - UNIFORM_BITS)) + 1) * 0x1p-53;
+
+	return (uint64_t)(-hm_float_ln(u) * (double)interval_bytes);
+}
+
+static void set_countdown(struct hm_sampler *sampler, uint64_t distance_bytes)
+{
+	sampler->is_point = distance_bytes <= CHECKPOINT_BYTES;
+	sampler->countdown_bytes = sampler->is_point ? distance_bytes : CHECKPOINT_BYTES;
+}
+
+static void fall_asleep(struct hm_sampler *sampler)
+{
+	sampler->interval_bytes = 0;
+	sampler->is_point = false;
+	sampler->countdown_bytes = CHECKPOINT_BYTES;
+}
+
+static float weight_of(size_t size_bytes, uint64_t interval_bytes)
+{
+	if (interval_bytes == 1)
+		return 1.0F;
+	return (float)(1.0 / hm_float_one_minus_exp(((double)size_bytes + 1.0) / (double)interval_bytes));
+}
+
+static bool decide(struct hm_sampler *sampler, size_t size_bytes, uint64_t interval_bytes, float *ret_weight)
+{
+	uint64_t needed_bytes = (uint64_t)size_bytes + 1;
+	uint64_t distance_bytes = sampler->countdown_bytes + needed_bytes; /* as before the fast path */
+
+	if (!sampler->is_point) {
+		if (interval_bytes == 0) {
+			fall_asleep(sampler);
+			return false;
+		}
+		/* The checkpoint lies inside this allocation: draw there, and look at the bytes behind it. */
+		needed_bytes -= distance_bytes;
+		sampler->interval_bytes = interval_bytes;
+		distance_bytes = draw_distance(sampler, interval_bytes);
+		if (needed_bytes <= distance_bytes) {
+			set_countdown(sampler, distance_bytes - needed_bytes);
+			return false;
+		}
+	}
+	*ret_weight = weight_of(size_bytes, sampler->interval_bytes);
+
+	/* What this allocation has left behind its first point does not matter: the next draw starts after
+	 * it. */
+	sampler->interval_bytes = interval_bytes;
+	if (interval_bytes == 0)
+		fall_asleep(sampler);
+	else
+		set_countdown(sampler, draw_distance(sampler, interval_bytes));
+	return true;
+}
+
+bool hm_sampler_decide(struct hm_sampler *sampler, size_t size_bytes, uint64_t interval_bytes,
+		       float *ret_weight)
+{
+	const uint32_t saved = hm_float_enter();
+	const bool sampled = decide(sampler, size_bytes, interval_bytes, ret_weight);
+
+	hm_float_leave(saved);
+	return sampled;
+}
+
+float hm_sampler_weight(size_t size_bytes, uint64_t interval_bytes)
+{
+	const uint32_t saved = hm_float_enter();
+	const float weight = weight_of(size_bytes, interval_bytes);
+
+	hm_float_leave(saved);
+	return weight;
+}

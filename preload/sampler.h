@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Which allocations are sampled, and for how many each stands.
+ *
+ * Along the bytes that a thread allocates lies a Poisson process of points, `interval` bytes apart on
+ *average. An allocation of s bytes covers s + 1 of them (so that empty ones can be hit) and is sampled if it
+ * covers a point:
+ *
+ *	probability  p = 1 - e^(-(s+1)/interval)        weight  w = 1/p        docs/accuracy.md
+ *
+ *	     |<--- countdown --->|
+ *	  ---+-------------------x---------------x--------  bytes allocated by this thread
+ *	    now                point           point
+ *
+ * Distances are exponential, and exponential distances have no memory: a distance may be drawn anew at any
+ * moment that does not depend on where the next point lies.  Therefore a thread starts with a draw, an
+ * interval can be changed, and a long distance be looked at in pieces (checkpoints), without any bias.
+ *
+ * One sampler belongs to one thread; signal handlers of that thread may disturb it: a distance is then lost,
+ * which is a redraw.
+ */
+#ifndef HM_PRELOAD_SAMPLER_H
+#define HM_PRELOAD_SAMPLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct hm_sampler {
+	uint64_t countdown_bytes; /* to the next point or checkpoint; the fast path takes away from it */
+	uint64_t interval_bytes;  /* in force when the countdown was drawn; 1: every allocation */
+	uint64_t random_state;
+	bool is_point; /* a point lies at the end of the countdown; else a checkpoint: draw and look again */
+};
+
+/*
+ * The fast path: one subtraction.  True when the allocation may be sampled: hm_sampler_decide must be called.
+ *
+ * The comparison is unsigned and the countdown below 2^63, so a size that cannot succeed (PTRDIFF_MAX and
+ * more) comes out true too and is put right by the slow path.  SIZE_MAX + 1 is 0 and changes nothing: such
+ * an allocation fails.
+ */
+static inline bool hm_sampler_is_due(struct hm_sampler *sampler, size_t size_bytes)
+{
+	bool borrow;
+
+	/* As __builtin_sub_overflow on the countdown, which compilers spread over a load and a store. */
+	__asm__("subq %2, %0"
+		: "+m"(sampler->countdown_bytes), "=@ccc"(borrow)
+		: "r"((uint64_t)size_bytes + 1));
+	return borrow;
+}
+
+/* Takes hm_sampler_is_due back, for an allocation that is not to count. */
+static inline void hm_sampler_undo(struct hm_sampler *sampler, size_t size_bytes)
+{
+	sampler->countdown_bytes += (uint64_t)size_bytes + 1;
+}
+
+/* Gives the sampler its random numbers, and a first draw to come: a new thread, a fork child. */
+void hm_sampler_seed(struct hm_sampler *sampler, uint64_t seed);
+
+/*
+ * After hm_sampler_is_due said true: whether the allocation is sampled.  `interval_bytes` is the interval in
+ * force now (0: dormant), for the next draw; *ret_weight belongs to the interval of the last one.
+ */
+bool hm_sampler_decide(struct hm_sampler *sampler, size_t size_bytes, uint64_t interval_bytes,
+		       float *ret_weight);
+
+/* The weight of a sampled allocation; 1 where interval_bytes is 1. */
+float hm_sampler_weight(size_t size_bytes, uint64_t interval_bytes);
+
+#endif

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "preload/stacks.h"
+
+#include "preload/float.h"
+#include "preload/ledger_file.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+/* A trie reference; see proto/ledger.h. */
+enum { REFERENCE_NODE = 1 };
+
+static uint32_t record_reference(uint32_t unit)
+{
+	return unit << 1;
+}
+
+static bool is_node(uint32_t reference)
+{
+	return (reference & REFERENCE_NODE) != 0;
+}
+
+static struct hm_trie_node *node_at(const struct hm_ledger_file *ledger, uint32_t reference)
+{
+	return hm_ledger_unit(ledger, reference >> 1);
+}
+
+static struct hm_ledger_stack *record_at(const struct hm_ledger_file *ledger, uint32_t reference)
+{
+	return hm_ledger_unit(ledger, reference >> 1);
+}
+
+/* Two multiply-and-fold chains, so that the multiplications of neighbours overlap. */
+static uint64_t hash_frames(const uint64_t *frames, uint32_t frame_count, uint8_t flags)
+{
+	uint64_t even = UINT64_C(0x9e3779b97f4a7c15) ^ frame_count;
+	uint64_t odd = UINT64_C(0xbf58476d1ce4e5b9) ^ flags;
+	uint32_t index = 0;
+
+	for (; index + 1 < frame_count; index += 2) {
+		even = (even ^ frames[index]) * UINT64_C(0xff51afd7ed558ccd);
+		odd = (odd ^ frames[index + 1]) * UINT64_C(0xc4ceb9fe1a85ec53);
+		even ^= even >> 29;
+		odd ^= odd >> 32;
+	}
+	if (index < frame_count)
+		even = (even ^ frames[index]) * UINT64_C(0xff51afd7ed558ccd);
+
+	uint64_t hash = even ^ odd >> 31 ^ odd << 33;
+
+	hash = (hash ^ hash >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	return hash ^ hash >> 29;
+}
+
+static bool is_same(const struct hm_ledger_stack *record, uint64_t hash, const uint64_t *frames,
+		    uint32_t frame_count, uint8_t flags)
+{
+	return record->hash == hash && record->frame_count == frame_count && record->flags == flags &&
+	       memcmp(record->frames, frames, frame_count * sizeof(*frames)) == 0;
+}
+
+/* What a search carries: the stack sought, and its record as soon as one was made. */
+struct search {
+	struct hm_ledger_file *ledger;
+	const uint64_t *frames; /* borrowed */
+	uint32_t frame_count;
+	uint8_t flags;
+	uint64_t hash;
+	uint32_t fresh_unit; /* 0: not made yet */
+};
+
+static size_t record_size(uint32_t frame_count)
+{
+	return sizeof(struct hm_ledger_stack) + frame_count * sizeof(uint64_t);
+}
+
+/* Makes the record that will be published, once a search; 0 where the ledger is full. */
+static uint32_t make_record(struct search *search)
+{
+	if (search->fresh_unit != 0)
+		return search->fresh_unit;
+
+	const uint64_t offset = hm_ledger_allocate(search->ledger, record_size(search->frame_count));
+
+	if (offset == 0)
+		return 0;
+
+	struct hm_ledger_stack *const record = hm_ledger_at(search->ledger, offset);
+
+	record->hash = search->hash;
+	record->frame_count = (uint16_t)search->frame_count;
+	record->flags = search->flags;
+	record->kind = HM_STACK_ORDINARY;
+	memcpy(record->frames, search->frames, search->frame_count * sizeof(uint64_t));
+	search->fresh_unit = (uint32_t)(offset / HM_UNIT);
+	return search->fresh_unit;
+}
+
+/* Another thread stored the same stack first: the record made for it goes back where that is still possible.
+ */
+static void discard_record(struct search *search)
+{
+	if (search->fresh_unit == 0)
+		return;
+
+	struct hm_ledger_stack *const record = hm_ledger_unit(search->ledger, search->fresh_unit);
+	const size_t size_bytes = record_size(search->frame_count);
+
+	memset(record, 0, size_bytes);
+	hm_ledger_give_back(search->ledger, (uint64_t)search->fresh_unit * HM_UNIT, size_bytes);
+}
+
+/* release [stack.publish]: the record or node behind the reference is complete */
+static bool publish(hm_trie_reference *place, uint32_t *expected, uint32_t reference)
+{
+	return atomic_compare_exchange_strong_explicit(place, expected, reference, memory_order_release,
+						       memory_order_acquire);
+}
+
+/* Records with equal hashes of all 64 bits hang on one another. */
+static uint32_t find_in_chain(struct search *search, uint32_t unit)
+{
+	for (;;) {
+		struct hm_ledger_stack *const record = hm_ledger_unit(search->ledger, unit);
+
+		if (is_same(record, search->hash, search->frames, search->frame_count, search->flags))
+			return unit;
+
+		/* acquire [stack.publish] */
+		uint32_t next = atomic_load_explicit(&record->next_same_hash, memory_order_acquire);
+
+		if (next == 0) {
+			const uint32_t fresh = make_record(search);
+
+			if (fresh == 0 || publish(&record->next_same_hash, &next, fresh))
+				return fresh;
+		}
+		unit = next;
+	}
+}
+
+static uint32_t digit_at(uint64_t hash, uint32_t shift)
+{
+	return (uint32_t)(hash >> shift) & (HM_TRIE_CHILDREN - 1);
+}
+
+/*
+ * Puts a node in the place of a record with another hash, the record into the node.  `shift` is that of the
+ * node's digit.  Whether this thread or another did it: the caller looks at the place again.
+ * False where the ledger is full.
+ */
+static bool push_down(struct search *search, hm_trie_reference *place, uint32_t reference, uint32_t shift)
+{
+	const uint64_t offset = hm_ledger_allocate(search->ledger, sizeof(struct hm_trie_node));
+
+	if (offset == 0)
+		return false;
+
+	struct hm_trie_node *const node = hm_ledger_at(search->ledger, offset);
+	const uint32_t digit = digit_at(record_at(search->ledger, reference)->hash, shift);
+
+	/* relaxed: published with the node */
+	atomic_store_explicit(&node->children[digit], reference, memory_order_relaxed);
+	if (!publish(place, &reference, (uint32_t)(offset / HM_UNIT) << 1 | REFERENCE_NODE)) {
+		atomic_store_explicit(&node->children[digit], 0, memory_order_relaxed);
+		hm_ledger_give_back(search->ledger, offset, sizeof(struct hm_trie_node));
+	}
+	return true;
+}
+
+/* Returns the stack's unit, or 0 where the ledger is full. */
+static uint32_t find_or_insert(struct search *search)
+{
+	uint32_t shift = 64 - HM_TRIE_ROOT_BITS;
+	hm_trie_reference *place = (hm_trie_reference *)hm_ledger_at(search->ledger, HM_LEDGER_HEADER_BYTES) +
+				   (search->hash >> shift);
+
+	for (;;) {
+		/* acquire [stack.publish] */
+		uint32_t reference = atomic_load_explicit(place, memory_order_acquire);
+
+		if (reference == 0) {
+			const uint32_t fresh = make_record(search);
+
+			if (fresh == 0 || publish(place, &reference, record_reference(fresh)))
+				return fresh;
+		}
+		if (is_node(reference)) {
+			shift -= HM_TRIE_NODE_BITS;
+			place = &node_at(search->ledger, reference)->children[digit_at(search->hash, shift)];
+		} else if (record_at(search->ledger, reference)->hash == search->hash) {
+			return find_in_chain(search, reference >> 1);
+		} else if (!push_down(search, place, reference, shift - HM_TRIE_NODE_BITS)) {
+			return 0;
+		}
+	}
+}
+
+uint32_t hm_stack_intern(struct hm_ledger_file *ledger, const uint64_t *frames, uint32_t frame_count,
+			 uint8_t flags)
+{
+	struct search search = {
+		.ledger = ledger,
+		.frames = frames,
+		.frame_count = frame_count,
+		.flags = flags,
+		.hash = hash_frames(frames, frame_count, flags),
+	};
+	const uint32_t unit = find_or_insert(&search);
+
+	if (unit != search.fresh_unit)
+		discard_record(&search);
+	if (unit != 0)
+		return unit;
+	hm_ledger_lose(ledger, HM_LOSS_STACKS);
+	return hm_ledger_header(ledger)->overflow_unit;
+}
+
+uint32_t hm_stack_create_special(struct hm_ledger_file *ledger, enum hm_stack_kind kind)
+{
+	const uint64_t offset = hm_ledger_allocate(ledger, record_size(0));
+
+	if (offset == 0)
+		return 0;
+	((struct hm_ledger_stack *)hm_ledger_at(ledger, offset))->kind = (uint8_t)kind;
+	return (uint32_t)(offset / HM_UNIT);
+}
+
+/* A sample in the units of the counters. */
+struct amounts {
+	uint64_t objects;
+	uint64_t bytes;
+	double objects_variance;
+	double bytes_variance;
+};
+
+static struct amounts amounts_of(uint64_t size_bytes, float weight)
+{
+	const double w = weight;
+	const double size = (double)size_bytes;
+	const double variance = w * (w - 1.0); /* (1-p)/p^2 with p = 1/w: docs/accuracy.md */
+
+	if (weight == 1.0F) /* exact: no detour over a double, which ends at 2^53 */
+		return (struct amounts){ UINT64_C(1) << HM_OBJECTS_FRACTION_BITS,
+					 size_bytes << HM_BYTES_FRACTION_BITS, 0.0, 0.0 };
+	return (struct amounts){
+		.objects = (uint64_t)(w * (1 << HM_OBJECTS_FRACTION_BITS) + 0.5),
+		.bytes = (uint64_t)(size * w * (1 << HM_BYTES_FRACTION_BITS) + 0.5),
+		.objects_variance = variance,
+		.bytes_variance = size * size * variance,
+	};
+}
+
+void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
+{
+	const struct amounts amounts = amounts_of(size_bytes, weight);
+
+	/* relaxed: statistics; freed_* of this sample come later, by way of the live table */
+	atomic_fetch_add_explicit(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
+	atomic_fetch_add_explicit(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&stack->samples, 1, memory_order_relaxed);
+	if (amounts.objects_variance == 0.0)
+		return;
+	hm_float_add(&stack->alloc_objects_variance, amounts.objects_variance);
+	hm_float_add(&stack->alloc_bytes_variance, amounts.bytes_variance);
+}
+
+void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
+{
+	const struct amounts amounts = amounts_of(size_bytes, weight);
+
+	/* release [stack.free]: who sees these sees the alloc_* that came before them */
+	atomic_fetch_add_explicit(&stack->freed_objects, amounts.objects, memory_order_release);
+	atomic_fetch_add_explicit(&stack->freed_bytes, amounts.bytes, memory_order_release);
+	if (amounts.objects_variance == 0.0)
+		return;
+	hm_float_add(&stack->freed_objects_variance, amounts.objects_variance);
+	hm_float_add(&stack->freed_bytes_variance, amounts.bytes_variance);
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The stack table: each call stack once, with what was allocated and freed there.
+ *
+ * A hash trie in the ledger (struct hm_ledger_stack, struct hm_trie_node): digits of the stack's hash lead to
+ * its record.  It only grows: a reference goes from nothing to a record and from a record to a node, and
+ * what it named stays where it is.  So a reader follows references without any care, and an insertion is one
+ * compare-and-swap: the one who loses it looks again.
+ *
+ * Any thread, any signal handler; lock-free but for the growth of the ledger; keeps errno.
+ */
+#ifndef HM_PRELOAD_STACKS_H
+#define HM_PRELOAD_STACKS_H
+
+#include "proto/ledger.h"
+
+#include <stdint.h>
+
+struct hm_ledger_file;
+
+/*
+ * Finds or stores a stack and returns its unit.  The frames are borrowed for the call; frame_count is
+ * 0..HM_FRAMES_MAX (0: a stack of which nothing is known); flags are HM_STACK_*.
+ * Where the ledger is full: the unit of [overflow], counted in HM_LOSS_STACKS.
+ */
+uint32_t hm_stack_intern(struct hm_ledger_file *ledger, const uint64_t *frames, uint32_t frame_count,
+			 uint8_t flags);
+
+/* Makes a record that no search finds: [dropped], [overflow].  Returns 0 where the ledger is full. */
+uint32_t hm_stack_create_special(struct hm_ledger_file *ledger, enum hm_stack_kind kind);
+
+/*
+ * Counts one sample of `size_bytes` as allocated, or as freed, under a stack.  The same size and weight give
+ * the same numbers to the last bit, so what is freed takes away what was allocated.
+ * Between hm_float_enter and hm_float_leave.
+ */
+void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight);
+void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight);
+
+#endif

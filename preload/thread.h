@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What every thread carries: one cache line of thread-local storage, all zero in a new thread.
+ *
+ * initial-exec: the block lies at a fixed distance from the thread pointer, so that reaching it is one load
+ * and never a call into the loader (which may allocate).
+ */
+#ifndef HM_PRELOAD_THREAD_H
+#define HM_PRELOAD_THREAD_H
+
+#include "preload/cc.h"
+#include "preload/frames.h"
+#include "preload/sampler.h"
+
+#include <assert.h>
+#include <stdint.h>
+
+struct hm_thread {
+	struct hm_sampler sampler;
+	/*
+	 * The recursion guard: the frame of the function that is recording, 0 while none is.  A call from
+	 * a deeper frame is nested (our own allocations, a signal handler's) and is not recorded.  A call
+	 * from the same or an outer frame finds a guard that a longjmp has left behind, and takes it over.
+	 */
+	uintptr_t busy_frame;
+	struct hm_stack_bounds stack;
+	uint64_t process_token; /* of the process that seeded the sampler: a fork child's is another */
+};
+static_assert(sizeof(struct hm_thread) == 64,
+	      "one cache line, of the few hundred bytes that ld.so has to spare");
+
+extern HM_HIDDEN _Thread_local struct hm_thread hm_thread __attribute__((tls_model("initial-exec")));
+
+#endif
