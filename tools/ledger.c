@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/ledger.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { NS_PER_SECOND = 1000000000 };
+
+bool hm_ledger_identify(int descriptor, struct hm_ledger_identity *ret_identity)
+{
+	/* Copied as bytes: the fields are atomic, and an atomic load wants the mapping and not a copy. */
+	uint8_t start[offsetof(struct hm_ledger_header, comm)];
+	uint32_t word = 0;
+
+	if (pread(descriptor, start, sizeof(start), 0) != (ssize_t)sizeof(start) ||
+	    memcmp(start, HM_LEDGER_MAGIC, strlen(HM_LEDGER_MAGIC)) != 0)
+		return false;
+	memcpy(&word, start + offsetof(struct hm_ledger_header, version), sizeof(word));
+	if (word != HM_LEDGER_VERSION)
+		return false;
+	memcpy(&word, start + offsetof(struct hm_ledger_header, state), sizeof(word));
+	ret_identity->state = (enum hm_ledger_state)word;
+	memcpy(&word, start + offsetof(struct hm_ledger_header, pid), sizeof(word));
+	ret_identity->pid = (pid_t)word;
+	memcpy(&ret_identity->run_id, start + offsetof(struct hm_ledger_header, run_id), sizeof(uint64_t));
+	return true;
+}
+
+static uint64_t to_ns(struct timespec time)
+{
+	return (uint64_t)time.tv_sec * NS_PER_SECOND + (uint64_t)time.tv_nsec;
+}
+
+/* As the library counts them: proto/ledger.h, start_ticks. */
+static uint64_t monotonic_ticks(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * HM_TICKS_PER_SECOND +
+	       (uint64_t)now.tv_nsec / (NS_PER_SECOND / HM_TICKS_PER_SECOND);
+}
+
+int hm_ledger_snapshot(int descriptor, bool is_running, bool live_samples, struct hm_snapshot *ret_snapshot,
+		       enum hm_snapshot_fault *ret_fault)
+{
+	struct hm_snapshot_options options = { .live_samples = live_samples };
+	struct hm_source source;
+	struct stat status;
+	struct timespec now;
+	const int error = hm_source_from_descriptor(descriptor, &source);
+
+	if (error != 0) {
+		*ret_fault = HM_SNAPSHOT_UNREADABLE;
+		return error;
+	}
+	if (is_running) {
+		(void)clock_gettime(CLOCK_REALTIME, &now);
+		options.realtime_ns = to_ns(now);
+		options.monotonic_ticks = monotonic_ticks();
+	} else if (fstat(descriptor, &status) == 0) {
+		options.realtime_ns = to_ns(status.st_mtim);
+	}
+	return hm_snapshot_take(&source, &options, ret_snapshot, ret_fault);
+}
+
+bool hm_ledger_is_damaged(const struct hm_snapshot *snapshot)
+{
+	const struct hm_snapshot_skipped *const skipped = &snapshot->skipped;
+
+	/* skipped.live and .modules count what was being written, skipped.late what came while we read */
+	return snapshot->cut_off || skipped->references != 0 || skipped->records != 0 ||
+	       skipped->counters != 0 || skipped->strings != 0;
+}
+
+int hm_ledger_release(int descriptor)
+{
+	const uint64_t unsupervised = 0;
+	const ssize_t size = pwrite(descriptor, &unsupervised, sizeof(unsupervised),
+				    offsetof(struct hm_ledger_header, control_supervised));
+
+	if (size == (ssize_t)sizeof(unsupervised))
+		return 0;
+	return size < 0 ? -errno : -EIO;
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Ledger files as the verbs handle them: whose it is, whether it is still written, what is in it.
+ */
+#ifndef HM_TOOLS_LEDGER_H
+#define HM_TOOLS_LEDGER_H
+
+#include "proto/snapshot.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define HM_LEDGER_SUFFIX  ".ledger"
+#define HM_PROFILE_SUFFIX ".pb.gz"
+
+/* The beginning of a ledger, read without trusting the rest. */
+struct hm_ledger_identity {
+	enum hm_ledger_state state;
+	pid_t pid; /* in the pid namespace of the process */
+	uint64_t run_id;
+};
+
+/* False where the file does not begin as a ledger of this version. */
+bool hm_ledger_identify(int descriptor, struct hm_ledger_identity *ret_identity);
+
+/*
+ * Takes a snapshot of the ledger behind `descriptor`, as of now where the process still runs and as of the
+ * last modification where it does not.  Live samples are copied too where they are asked for. Errors as
+ * hm_snapshot_take.
+ */
+int hm_ledger_snapshot(int descriptor, bool is_running, bool live_samples, struct hm_snapshot *ret_snapshot,
+		       enum hm_snapshot_fault *ret_fault);
+
+/*
+ * Whether something in the ledger is damaged, beyond what a process that runs, or a kill at any instant,
+ * leaves unfinished.
+ */
+bool hm_ledger_is_damaged(const struct hm_snapshot *snapshot);
+
+/*
+ * Tells the process to write its profile itself when it ends, in place of leaving the ledger to somebody.
+ * The descriptor must be writable.  Returns 0 or a negative errno.
+ */
+int hm_ledger_release(int descriptor);
+
+#endif

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A ledger or a profile, made ready for being shown: the samples of a profile, and for each the estimates,
+ * how uncertain they are, and how old what is live is.
+ *
+ * A ledger is shown as the profile that `heapmark dump` would make of it, so that both name things alike;
+ * what a profile does not hold (variances, ages) is added from the ledger.
+ */
+#ifndef HM_TOOLS_VIEW_H
+#define HM_TOOLS_VIEW_H
+
+#include "proto/profile_read.h"
+#include "tools/input.h"
+
+#include <stdbool.h>
+
+/* Sums; those of several samples are added field by field. */
+struct hm_view_figures {
+	double alloc_bytes;
+	double inuse_bytes;
+	double alloc_variance; /* of the estimate, bytes squared; 0: exact */
+	double inuse_variance;
+	double aged_bytes;       /* in use and of known age; 0 for a profile, which has no ages */
+	double age_byte_seconds; /* age times bytes */
+};
+
+void hm_view_add(struct hm_view_figures *sum, const struct hm_view_figures *figures);
+
+struct hm_view {
+	struct hm_profile profile;       /* owned */
+	struct hm_view_figures *samples; /* owned; one for each sample of the profile */
+	bool is_damaged;                 /* the ledger is, and was read as far as it goes */
+};
+
+/*
+ * Loads what the input holds.  Returns 0 or a negative errno with *ret_reason (static text) for the user, to
+ * follow the input's name and a colon.
+ */
+int hm_view_load(const struct hm_input *input, struct hm_view *ret_view, const char **ret_reason);
+void hm_view_done(struct hm_view *view);
+
+#endif
