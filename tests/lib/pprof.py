@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads profiles: gzip, protobuf and the messages of profile.proto, with nothing but the standard library.
+
+    profile = pprof.read("heapmark.x.1.pb.gz")
+    profile.total()                     Figures of everything
+    profile.total("parse")              Figures of all stacks in which a function has this name
+    profile.losses                      {"stacks": 12}
+"""
+import gzip
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+TYPES = ["alloc_objects", "alloc_space", "inuse_objects", "inuse_space"]
+
+
+class Figures(NamedTuple):
+    alloc_objects: int = 0
+    alloc_space: int = 0
+    inuse_objects: int = 0
+    inuse_space: int = 0
+
+    def __add__(self, other):
+        return Figures(*map(sum, zip(self, other)))
+
+
+@dataclass(frozen=True)
+class Frame:
+    function: str
+    address: int
+    mapping: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    frames: tuple  # innermost first
+    figures: Figures
+
+    def functions(self):
+        return [frame.function for frame in self.frames]
+
+
+@dataclass
+class Profile:
+    sample_types: list = field(default_factory=list)
+    samples: list = field(default_factory=list)
+    mappings: list = field(default_factory=list)  # file names
+    comments: list = field(default_factory=list)
+    period: int = 0
+
+    def total(self, function=None):
+        """The sum over the stacks that contain a function of this name; over all where none is given."""
+        return sum((sample.figures for sample in self.samples if function is None or function in sample.functions()),
+                   Figures())
+
+    def functions(self):
+        return {function for sample in self.samples for function in sample.functions()}
+
+    @property
+    def notes(self):
+        """The comments made for machines: "#heapmark.rate=1" is {"rate": "1"}."""
+        return dict(re.fullmatch(r"#heapmark\.([^=]+)=(.*)", comment, re.DOTALL).groups()
+                    for comment in self.comments if comment.startswith("#heapmark."))
+
+    @property
+    def losses(self):
+        return {key.removeprefix("loss."): int(value) for key, value in self.notes.items() if key.startswith("loss.")}
+
+
+def read_varint(data, offset):
+    value = shift = 0
+    while True:
+        byte = data[offset]
+        offset += 1
+        value |= (byte & 0x7f) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, offset
+
+
+def read_fields(data):
+    """Yields (field number, value): an int, or bytes."""
+    offset = 0
+    while offset < len(data):
+        key, offset = read_varint(data, offset)
+        wire_type = key & 7
+        if wire_type == 0:
+            value, offset = read_varint(data, offset)
+        else:
+            size = {1: 8, 5: 4}.get(wire_type)
+            if wire_type == 2:
+                size, offset = read_varint(data, offset)
+            if size is None or offset + size > len(data):
+                raise ValueError(f"field {key >> 3} at {offset} is cut off or of an unknown kind ({wire_type})")
+            value, offset = data[offset:offset + size], offset + size
+        yield key >> 3, value
+
+
+def read_numbers(value):
+    """A repeated number: one, or many in a row."""
+    if isinstance(value, int):
+        return [value]
+    numbers, offset = [], 0
+    while offset < len(value):
+        number, offset = read_varint(value, offset)
+        numbers.append(number)
+    return numbers
+
+
+def signed(number):
+    return number - (1 << 64) if number >> 63 else number
+
+
+def one_each(data):
+    """A message whose fields come once."""
+    return dict(read_fields(data))
+
+
+def read_sample(data):
+    locations, values = [], []
+    for number, value in read_fields(data):
+        if number == 1:
+            locations += read_numbers(value)
+        elif number == 2:
+            values += map(signed, read_numbers(value))
+    return locations, values
+
+
+def read_location(data):
+    """Returns (id, mapping id, address, function ids)."""
+    plain = one_each(data)
+    lines = [one_each(value).get(1, 0) for number, value in read_fields(data) if number == 4]
+    return plain[1], plain.get(2, 0), plain.get(3, 0), lines
+
+
+def parse(data):
+    """A profile from the bytes of its message."""
+    repeated = {number: [] for number in (1, 2, 3, 4, 5, 6, 13)}
+    plain = {}
+    for number, value in read_fields(data):
+        if number == 13:
+            repeated[number] += read_numbers(value)
+        elif number in repeated:
+            repeated[number].append(value)
+        else:
+            plain[number] = value
+
+    strings = [value.decode() for value in repeated[6]]
+    types = [strings[one_each(value)[1]] for value in repeated[1]]
+    mapping_names = {entry[1]: strings[entry.get(5, 0)] for entry in map(one_each, repeated[3])}
+    function_names = {entry[1]: strings[entry.get(2, 0)] for entry in map(one_each, repeated[5])}
+    frames = {}
+    for identity, mapping, address, functions in map(read_location, repeated[4]):
+        names = [function_names[function] for function in functions] or [f"0x{address:x}"]
+        frames[identity] = tuple(Frame(name, address, mapping_names.get(mapping, "")) for name in names)
+
+    samples = []
+    for locations, values in map(read_sample, repeated[2]):
+        of_type = dict(zip(types, values, strict=True))
+        samples.append(Sample(tuple(frame for location in locations for frame in frames[location]),
+                              Figures(*(of_type[name] for name in TYPES))))
+    return Profile(types, samples, list(mapping_names.values()), [strings[index] for index in repeated[13]],
+                   signed(plain.get(12, 0)))
+
+
+def read(path):
+    return parse(gzip.decompress(Path(path).read_bytes()))

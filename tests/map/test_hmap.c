@@ -1,0 +1,788 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * examples/hmap against a plain reference, against Go's rules, and without memory.
+ *
+ * The linker's --wrap puts the allocator functions below between hmap.c and libc: they record what was asked
+ * for, and refuse on request.
+ */
+#include "examples/hmap.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPECT(condition) expect(condition, #condition, __LINE__)
+
+static void expect(bool holds, const char *condition, int line)
+{
+	if (holds)
+		return;
+	fprintf(stderr, "test_hmap.c:%d: does not hold: %s\n", line, condition);
+	exit(EXIT_FAILURE);
+}
+
+static uint64_t random_state;
+
+/* A plain 64-bit linear congruential generator, of which the upper half is used. */
+static uint32_t random_below(uint32_t limit)
+{
+	random_state = random_state * 6364136223846793005 + 1442695040888963407;
+	return (uint32_t)((random_state >> 32) * limit >> 32);
+}
+
+/*
+ * The allocator
+ */
+
+enum { LOGGED_MAX = 64, LARGE_BYTES = 145 }; /* large: more than an overflow bucket */
+
+static struct {
+	uint64_t call_count;    /* of calloc and realloc, since the last reset */
+	uint64_t refuse_call;   /* the one to refuse; 0: none */
+	uint32_t refuse_one_in; /* by chance; 0: none, 1: all */
+
+	int64_t live_blocks;
+	uint64_t overflow_bucket_callocs;
+	uint64_t large_count; /* large_bytes[] and large_blocks[] in use: one for each large calloc */
+	size_t large_bytes[LOGGED_MAX];
+	void *large_blocks[LOGGED_MAX];
+	uint64_t list_count; /* list_bytes[] in use: each a realloc to more than any before */
+	size_t list_bytes[LOGGED_MAX];
+} memory;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void __real_free(void *block);
+void __wrap_free(void *block);
+
+static bool refused(void)
+{
+	memory.call_count++;
+	return memory.call_count == memory.refuse_call ||
+	       (memory.refuse_one_in != 0 && random_below(memory.refuse_one_in) == 0);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	const size_t bytes = count * size;
+
+	if (refused())
+		return NULL;
+	void *block = __real_calloc(count, size);
+	memory.live_blocks++;
+	memory.overflow_bucket_callocs += bytes == LARGE_BYTES - 1;
+	if (bytes >= LARGE_BYTES && memory.large_count < LOGGED_MAX) {
+		memory.large_bytes[memory.large_count] = bytes;
+		memory.large_blocks[memory.large_count++] = block;
+	}
+	return block;
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+	if (refused())
+		return NULL;
+	memory.live_blocks += block == NULL;
+	if (memory.list_count == 0 || size > memory.list_bytes[memory.list_count - 1]) {
+		EXPECT(memory.list_count < LOGGED_MAX);
+		memory.list_bytes[memory.list_count++] = size;
+	}
+	return __real_realloc(block, size);
+}
+
+void __wrap_free(void *block)
+{
+	memory.live_blocks -= block != NULL;
+	for (size_t i = 0; block != NULL && i < memory.large_count; i++) {
+		if (memory.large_blocks[i] == block)
+			memory.large_blocks[i] = NULL;
+	}
+	__real_free(block);
+}
+
+static size_t large_bytes_live(void)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < memory.large_count; i++)
+		bytes += memory.large_blocks[i] != NULL ? memory.large_bytes[i] : 0;
+	return bytes;
+}
+
+static struct hmap *new_map(uint64_t seed)
+{
+	memset(&memory, 0, sizeof(memory));
+	struct hmap *map = hmap_create(seed);
+
+	EXPECT(map != NULL);
+	return map;
+}
+
+static void free_map(struct hmap *map)
+{
+	EXPECT(hmap_check(map) == NULL);
+	hmap_free(map);
+	EXPECT(memory.live_blocks == 0);
+}
+
+static struct hmap_stats stats_of(const struct hmap *map)
+{
+	struct hmap_stats stats;
+
+	hmap_get_stats(map, &stats);
+	return stats;
+}
+
+/* The next key, from *counter on, that lands in bucket_count buckets at one from first to end - 1. */
+static uint64_t next_key(const struct hmap *map, uint64_t bucket_count, uint64_t first, uint64_t end,
+			 uint64_t *counter)
+{
+	for (;;) {
+		const uint64_t key = (*counter)++;
+		const uint64_t bucket_index = hmap_hash(map, key) & (bucket_count - 1);
+
+		if (bucket_index >= first && bucket_index < end)
+			return key;
+	}
+}
+
+/*
+ * Go's rules
+ */
+
+static void test_doubling_thresholds(void)
+{
+	struct hmap *map = new_map(1);
+	uint64_t bucket_count = 1;
+
+	EXPECT(stats_of(map).bucket_count == 0);
+	for (uint64_t key = 0; key < 500000; key++) {
+		EXPECT(hmap_insert(map, key, key) == 0);
+
+		/* 8 in the first bucket, and 6.5 to a bucket from there on */
+		if (key + 1 > 8 && (key + 1) * 2 > bucket_count * 13)
+			bucket_count *= 2;
+		EXPECT(stats_of(map).bucket_count == bucket_count);
+	}
+	EXPECT(bucket_count == 131072);
+	EXPECT(stats_of(map).grows == 17);
+	EXPECT(stats_of(map).same_size_grows == 0);
+	free_map(map);
+}
+
+/* What Go 1.19's heap profiler showed of a map that grew to a million entries: its arrays, and its lists of
+ * overflow buckets. */
+static void test_block_sizes(void)
+{
+	/* clang-format off */
+	static const size_t array_bytes[] = {
+		288, 576, 1152, 2688, 5376, 10240, 20480, 40960, 81920, 163840, 319488, 630784, 1253376,
+		2506752, 5013504, 10027008, 20054016, 40108032,
+	};
+	static const size_t list_bytes[] = {
+		8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 6784, 10240, 14336, 20480, 27264, 40960,
+		57344, 73728, 98304, 131072, 172032, 221184,
+	};
+	/* clang-format on */
+	struct hmap *map = new_map(2);
+
+	for (uint64_t key = 0; key < 1000000; key++)
+		EXPECT(hmap_insert(map, key, key) == 0);
+	EXPECT(memory.large_count * sizeof(size_t) == sizeof(array_bytes));
+	EXPECT(memcmp(memory.large_bytes, array_bytes, sizeof(array_bytes)) == 0);
+	EXPECT(memory.list_count * sizeof(size_t) == sizeof(list_bytes));
+	EXPECT(memcmp(memory.list_bytes, list_bytes, sizeof(list_bytes)) == 0);
+	free_map(map);
+}
+
+/* Overflow buckets follow from how many keys land in each bucket, and the first of them cost no malloc. */
+static void test_overflow_count(void)
+{
+	enum { BUCKETS = 4096, BLOCK_BYTES = 630784 };
+	static uint8_t occupancy[BUCKETS];
+	struct hmap *map = new_map(3);
+	uint64_t expected = 0;
+	uint64_t key = 0;
+
+	for (; stats_of(map).bucket_count < BUCKETS; key++)
+		EXPECT(hmap_insert(map, key, key) == 0);
+	memory.overflow_bucket_callocs = 0;
+	for (; key < BUCKETS * 13 / 2; key++)
+		EXPECT(hmap_insert(map, key, key) == 0);
+
+	EXPECT(stats_of(map).evacuated_buckets == BUCKETS - 1); /* the growth is over */
+	while (key-- > 0)
+		occupancy[hmap_hash(map, key) & (BUCKETS - 1)]++;
+	for (size_t i = 0; i < BUCKETS; i++)
+		expected += occupancy[i] > 8 ? (occupancy[i] - 1) / 8 : 0;
+	EXPECT(stats_of(map).overflow_count == expected);
+
+	/* (A chain that splits may leave one bucket in reserve.) */
+	const uint64_t preallocated = BLOCK_BYTES / 144 - BUCKETS;
+	EXPECT(expected > preallocated + 100);
+	EXPECT(memory.overflow_bucket_callocs >= expected - preallocated);
+	EXPECT(memory.overflow_bucket_callocs <= expected - preallocated + 1);
+	free_map(map);
+}
+
+/* Two old buckets a write, and the old array is freed by the very write that evacuates the last of them. */
+static void test_evacuation_pace(void)
+{
+	enum { OLD_COUNT = 1024, OLD_BYTES = 163840, NEW_BYTES = 319488 };
+	struct hmap *map = new_map(4);
+	uint64_t key = 0;
+	unsigned write_count = 0;
+
+	for (; key < OLD_COUNT * 13 / 2; key++)
+		EXPECT(hmap_insert(map, key, key) == 0);
+	EXPECT(stats_of(map).evacuated_buckets == OLD_COUNT - 1);
+	EXPECT(large_bytes_live() == OLD_BYTES);
+
+	uint64_t evacuated = 0;
+	while (evacuated < OLD_COUNT) {
+		if (write_count % 2 == 0)
+			EXPECT(hmap_insert(map, key++, 0) == 0);
+		else
+			EXPECT(hmap_delete(map, write_count));
+		write_count++;
+
+		const uint64_t before = evacuated;
+		evacuated = stats_of(map).evacuated_buckets - (OLD_COUNT - 1);
+		EXPECT(evacuated >= before && evacuated <= before + 2);
+		EXPECT(large_bytes_live() == NEW_BYTES + (evacuated < OLD_COUNT ? OLD_BYTES : 0));
+		EXPECT(hmap_check(map) == NULL);
+	}
+	EXPECT(write_count >= OLD_COUNT / 2 && write_count <= OLD_COUNT);
+	EXPECT(stats_of(map).grows == 11);
+	free_map(map);
+}
+
+/* Sixteen buckets, each made to overflow once and emptied again: the next new key makes the map grow, and not
+ * before. */
+static void test_same_size_growth(void)
+{
+	enum { BUCKETS = 16, KEYS = 53 }; /* one more than 8 buckets take */
+	struct hmap *map = new_map(5);
+	uint64_t counter = KEYS;
+
+	for (uint64_t key = 0; key < KEYS; key++)
+		EXPECT(hmap_insert(map, key, key) == 0);
+	for (uint64_t key = 1; key < KEYS; key++) /* one stays: an empty map would take a new seed */
+		EXPECT(hmap_delete(map, key));
+	EXPECT(stats_of(map).bucket_count == BUCKETS);
+	EXPECT(stats_of(map).evacuated_buckets == BUCKETS - 1);
+
+	while (stats_of(map).overflow_count < BUCKETS) {
+		const uint64_t overflow_count = stats_of(map).overflow_count;
+		uint64_t inserted[8 * BUCKETS];
+		size_t inserted_count = 0;
+
+		while (stats_of(map).overflow_count == overflow_count) {
+			const uint64_t key = next_key(map, BUCKETS, overflow_count % BUCKETS,
+						      overflow_count % BUCKETS + 1, &counter);
+
+			EXPECT(hmap_insert(map, key, key) == 0);
+			inserted[inserted_count++] = key;
+		}
+		while (inserted_count > 0)
+			EXPECT(hmap_delete(map, inserted[--inserted_count]));
+		EXPECT(stats_of(map).same_size_grows == 0);
+	}
+	EXPECT(hmap_insert(map, 0, 77) == 0); /* not a new key */
+	EXPECT(stats_of(map).same_size_grows == 0);
+
+	EXPECT(hmap_insert(map, counter, 0) == 0);
+	EXPECT(stats_of(map).same_size_grows == 1);
+	EXPECT(stats_of(map).bucket_count == BUCKETS);
+	EXPECT(stats_of(map).overflow_count == 0);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		EXPECT(!hmap_delete(map, counter + 1 + i)); /* carries the growth on */
+	EXPECT(stats_of(map).evacuated_buckets == 2 * BUCKETS - 1);
+	EXPECT(hmap_len(map) == 2);
+	free_map(map);
+}
+
+/*
+ * 65,536 buckets: Go counts every second overflow bucket, by chance, up to 32,768.  The number at which it
+ * grows has a standard deviation of sqrt(2 * 32768) = 256.
+ */
+static void test_overflow_estimate(void)
+{
+	enum { BUCKETS = 65536, FILL = 212993, ROUND_BUCKETS = 4096, ROUND_KEYS = 200000 };
+	static uint64_t keys[ROUND_KEYS];
+	struct hmap *map = new_map(6);
+	uint64_t counter = FILL;
+	uint64_t overflow_count = 0;
+
+	for (uint64_t key = 0; key < FILL; key++)
+		EXPECT(hmap_insert(map, key, key) == 0);
+	EXPECT(stats_of(map).bucket_count == BUCKETS);
+
+	for (uint64_t first = 0; stats_of(map).same_size_grows == 0; first += ROUND_BUCKETS) {
+		size_t count = 0;
+
+		while (count < ROUND_KEYS && stats_of(map).same_size_grows == 0) {
+			overflow_count = stats_of(map).overflow_count;
+			keys[count] = next_key(map, BUCKETS, first, first + ROUND_BUCKETS, &counter);
+			EXPECT(hmap_insert(map, keys[count++], 0) == 0);
+		}
+		while (count > 0)
+			EXPECT(hmap_delete(map, keys[--count]));
+	}
+	EXPECT(fabs((double)overflow_count - BUCKETS) < 4 * 256);
+	EXPECT(stats_of(map).bucket_count == BUCKETS);
+	free_map(map);
+}
+
+/* Keys with a pattern must land as if at random: chi-square over 16,384 buckets and over the 256 top bytes.
+ */
+static void test_hash_spread(void)
+{
+	enum { BUCKETS = 16384, KEYS = 16 * BUCKETS };
+	static uint32_t low[BUCKETS];
+	struct hmap *map = new_map(7);
+
+	for (unsigned shift = 0; shift <= 44; shift += 4) {
+		uint32_t top[256] = {0};
+		double low_chi = 0;
+		double top_chi = 0;
+
+		memset(low, 0, sizeof(low));
+		for (uint64_t i = 0; i < KEYS; i++) {
+			const uint64_t hash = hmap_hash(map, i << shift);
+
+			low[hash & (BUCKETS - 1)]++;
+			top[hash >> 56]++;
+		}
+		for (size_t i = 0; i < BUCKETS; i++)
+			low_chi += pow(low[i] - (double)KEYS / BUCKETS, 2) / ((double)KEYS / BUCKETS);
+		for (size_t i = 0; i < 256; i++)
+			top_chi += pow(top[i] - (double)KEYS / 256, 2) / ((double)KEYS / 256);
+
+		/* mean n - 1, standard deviation sqrt(2 (n - 1)); 24 figures.  A bit that is not mixed shows
+		 * in hundreds of deviations. */
+		EXPECT(fabs(low_chi - (BUCKETS - 1)) < 5 * sqrt(2.0 * (BUCKETS - 1)));
+		EXPECT(fabs(top_chi - 255) < 5 * sqrt(2.0 * 255));
+	}
+	free_map(map);
+}
+
+static void test_seeds(void)
+{
+	struct hmap *one = new_map(1);
+	struct hmap *same = hmap_create(1);
+	struct hmap *other = hmap_create(2);
+	uint64_t value;
+
+	EXPECT(hmap_hash(one, 5) == hmap_hash(same, 5));
+	EXPECT(hmap_hash(one, 5) != hmap_hash(other, 5));
+
+	/* a map that becomes empty takes a new one, and so does its twin */
+	EXPECT(hmap_insert(one, 5, 50) == 0 && hmap_insert(same, 5, 50) == 0);
+	EXPECT(hmap_delete(one, 5));
+	EXPECT(hmap_hash(one, 5) != hmap_hash(same, 5));
+	EXPECT(hmap_delete(same, 5));
+	EXPECT(hmap_hash(one, 5) == hmap_hash(same, 5));
+	EXPECT(!hmap_get(one, 5, &value));
+	hmap_free(other);
+	hmap_free(same);
+	free_map(one);
+}
+
+/* What a map has outgrown stays while an iterator is open, and goes with the next write after that. */
+static void test_retired_tables(void)
+{
+	struct hmap *map = new_map(8);
+	struct hmap_iter iter;
+	uint64_t key = 0;
+
+	for (; key < 1664; key++) /* 256 buckets, full */
+		EXPECT(hmap_insert(map, key, key) == 0);
+	EXPECT(large_bytes_live() == 40960);
+	hmap_iter_init(&iter, map);
+	EXPECT(hmap_iter_next(&iter));
+	for (; key < 6656; key++)
+		EXPECT(hmap_insert(map, key, key) == 0);
+	EXPECT(large_bytes_live() == 40960 + 81920 + 163840);
+	EXPECT(hmap_check(map) == NULL);
+
+	unsigned step_count = 1;
+	while (hmap_iter_next(&iter))
+		step_count += iter.key < 1664;
+	EXPECT(step_count == 1664);
+	EXPECT(!hmap_iter_next(&iter));
+	hmap_iter_done(&iter);
+	EXPECT(large_bytes_live() == 40960 + 81920 + 163840);
+	EXPECT(hmap_delete(map, 0));
+	EXPECT(large_bytes_live() == 163840);
+	free_map(map);
+}
+
+/*
+ * Random operations against a reference: an array over all keys that may occur.
+ */
+
+enum { UNIVERSE_MAX = 25000, WALKS = 3 };
+
+static const uint64_t key_factor = 0xa24baed4963ee407; /* odd: index * factor is one-to-one, 0 included */
+
+struct walk {
+	bool open;
+	struct hmap_iter iter;
+	uint64_t growths_at_init;
+	bool began_in_growth;
+	bool stays[UNIVERSE_MAX]; /* there at init, and never deleted since */
+	bool seen[UNIVERSE_MAX];
+};
+
+static struct reference {
+	uint32_t universe;
+	uint32_t generation[UNIVERSE_MAX]; /* of each index: a new generation is a new key */
+	bool present[UNIVERSE_MAX];
+	uint64_t values[UNIVERSE_MAX];
+	size_t len;
+	struct walk walks[WALKS];
+	bool in_growth; /* old buckets are waiting */
+} reference;
+
+/* What the random tests have come across; a test that never meets these cases proves little. */
+static struct {
+	uint64_t operations;
+	uint64_t grows;
+	uint64_t same_size_grows;
+	uint64_t refusals;
+	uint64_t walks_begun_in_growth;
+	uint64_t walks_over_growth;
+	uint64_t walks_finished;
+} met;
+
+static uint64_t key_of(uint32_t index)
+{
+	return (index + (uint64_t)reference.generation[index] * reference.universe) * key_factor;
+}
+
+/* Newton's iteration for the inverse modulo 2^64: each round doubles the bits that are right. */
+static uint64_t key_factor_inverse(void)
+{
+	uint64_t inverse = key_factor; /* right in 3 bits, as for every odd number */
+
+	for (int round = 0; round < 5; round++)
+		inverse *= 2 - key_factor * inverse;
+	return inverse;
+}
+
+static uint64_t growths_of(const struct hmap *map)
+{
+	return stats_of(map).grows + stats_of(map).same_size_grows;
+}
+
+static void random_insert(struct hmap *map, uint32_t index)
+{
+	const uint64_t value = ((uint64_t)random_below(UINT32_MAX) << 16) ^ index;
+	const int error = hmap_insert(map, key_of(index), value);
+
+	if (error != 0) {
+		EXPECT(error == -ENOMEM && memory.refuse_one_in != 0);
+		met.refusals++;
+		return;
+	}
+	reference.len += !reference.present[index];
+	reference.present[index] = true;
+	reference.values[index] = value;
+}
+
+static void random_delete(struct hmap *map, uint32_t index)
+{
+	EXPECT(hmap_delete(map, key_of(index)) == reference.present[index]);
+	reference.len -= reference.present[index];
+	reference.present[index] = false;
+	for (size_t i = 0; i < WALKS; i++)
+		reference.walks[i].stays[index] = false;
+	if (random_below(4) != 0)
+		reference.generation[index]++;
+}
+
+static void compare_one(const struct hmap *map, uint32_t index)
+{
+	uint64_t value = 0;
+
+	EXPECT(hmap_get(map, key_of(index), &value) == reference.present[index]);
+	EXPECT(!reference.present[index] || value == reference.values[index]);
+}
+
+static void compare_all(const struct hmap *map)
+{
+	const char *wrong = hmap_check(map);
+
+	if (wrong != NULL)
+		fprintf(stderr, "test_hmap: %s\n", wrong);
+	EXPECT(wrong == NULL);
+	EXPECT(hmap_len(map) == reference.len);
+	for (uint32_t index = 0; index < reference.universe; index++)
+		compare_one(map, index);
+}
+
+static void walk_begin(struct walk *walk, struct hmap *map)
+{
+	hmap_iter_init(&walk->iter, map);
+	walk->open = true;
+	walk->growths_at_init = growths_of(map);
+	walk->began_in_growth = reference.in_growth;
+	memcpy(walk->stays, reference.present, sizeof(walk->stays));
+	memset(walk->seen, 0, sizeof(walk->seen));
+}
+
+static void walk_end(struct walk *walk, const struct hmap *map, bool finished)
+{
+	for (uint32_t index = 0; finished && index < reference.universe; index++)
+		EXPECT(walk->seen[index] || !walk->stays[index]);
+	met.walks_finished += finished;
+	met.walks_begun_in_growth += finished && walk->began_in_growth;
+	met.walks_over_growth += finished && walk->growths_at_init != growths_of(map);
+	hmap_iter_done(&walk->iter);
+	walk->open = false;
+}
+
+static void walk_on(struct walk *walk, const struct hmap *map, uint32_t step_count)
+{
+	static uint64_t inverse;
+
+	if (inverse == 0)
+		inverse = key_factor_inverse();
+	for (uint32_t step = 0; step < step_count; step++) {
+		if (!hmap_iter_next(&walk->iter)) {
+			walk_end(walk, map, true);
+			return;
+		}
+		const uint32_t index = (uint32_t)(walk->iter.key * inverse % reference.universe);
+
+		EXPECT(walk->iter.key == key_of(index));
+		EXPECT(reference.present[index]);
+		EXPECT(walk->iter.value == reference.values[index]);
+		EXPECT(!walk->stays[index] || !walk->seen[index]);
+		walk->seen[index] = true;
+	}
+}
+
+static void random_walk(struct hmap *map)
+{
+	struct walk *walk = &reference.walks[random_below(WALKS)];
+
+	if (!walk->open) {
+		walk_begin(walk, map);
+		walk_on(walk, map, random_below(reference.universe / 8));
+	} else if (random_below(100) == 0) {
+		walk_end(walk, map, false);
+	} else {
+		walk_on(walk, map, random_below(reference.universe / 8));
+	}
+}
+
+/* Old buckets that wait to be evacuated; the arrays before the old one are all done. */
+static bool is_in_growth(const struct hmap *map, uint64_t *outgrown_buckets, uint64_t *growths)
+{
+	if (*growths != growths_of(map)) {
+		const uint64_t bucket_count = stats_of(map).bucket_count;
+		static uint64_t bucket_count_before;
+
+		if (*growths == 0)
+			bucket_count_before = 1;
+		*outgrown_buckets += bucket_count_before;
+		bucket_count_before = bucket_count;
+		*growths = growths_of(map);
+	}
+	return stats_of(map).evacuated_buckets < *outgrown_buckets;
+}
+
+struct load {
+	uint32_t universe;
+	uint32_t len_max;           /* a full map deletes instead */
+	uint32_t insert_percent[6]; /* of the operations of each phase */
+};
+enum { PHASE_OPERATIONS = 10000 };
+static const struct load tiny = {20, 20, {95, 50, 5, 50, 80, 20}};
+static const struct load small = {1500, 1500, {95, 50, 5, 50, 80, 20}};
+static const struct load large = {UNIVERSE_MAX, UNIVERSE_MAX, {95, 50, 5, 50, 80, 20}};
+
+/* Kept nearly as full as 16, 128 and 2048 buckets may be (104, 832, 13,312 entries), and ever new keys. */
+static const struct load tiny_churn = {200, 102, {90, 60, 90, 60, 90, 5}};
+static const struct load small_churn = {1500, 820, {90, 60, 90, 5, 90, 60}};
+static const struct load large_churn = {UNIVERSE_MAX, 13200, {90, 90, 90, 90, 60, 90}};
+
+static void run_random(const struct load *load, uint64_t seed, uint32_t operation_count,
+		       uint32_t refuse_one_in)
+{
+	struct hmap *map = new_map(seed);
+	uint64_t outgrown_buckets = 0;
+	uint64_t growths = 0;
+
+	random_state = seed;
+	memset(&reference, 0, sizeof(reference));
+	reference.universe = load->universe;
+	memory.refuse_one_in = refuse_one_in;
+	for (uint32_t i = 0; i < operation_count; i++) {
+		const uint32_t percent = load->insert_percent[i / PHASE_OPERATIONS % 6];
+		const uint32_t index = random_below(load->universe);
+
+		if (random_below(100) < percent && reference.len < load->len_max)
+			random_insert(map, index);
+		else
+			random_delete(map, index);
+		reference.in_growth = is_in_growth(map, &outgrown_buckets, &growths);
+		compare_one(map, random_below(load->universe));
+		if (random_below(reference.in_growth ? 4 : 16) == 0)
+			random_walk(map);
+		if (i % (load->universe / 2) == 0)
+			compare_all(map);
+	}
+	compare_all(map);
+	for (size_t i = 0; i < WALKS; i++) {
+		if (reference.walks[i].open)
+			walk_on(&reference.walks[i], map, load->universe + 1);
+	}
+	met.operations += operation_count;
+	met.grows += stats_of(map).grows;
+	met.same_size_grows += stats_of(map).same_size_grows;
+	free_map(map);
+}
+
+static void test_random_operations(void)
+{
+	memset(&met, 0, sizeof(met));
+	for (uint64_t seed = 1; seed <= 20; seed++)
+		run_random(&tiny, seed, 4000, 0);
+	for (uint64_t seed = 1; seed <= 10; seed++)
+		run_random(&tiny_churn, seed, 20000, 0);
+	for (uint64_t seed = 1; seed <= 4; seed++)
+		run_random(&small, seed, 60000, 0);
+	for (uint64_t seed = 1; seed <= 4; seed++)
+		run_random(&small_churn, seed, 80000, 0);
+	run_random(&large, 1, 100000, 0);
+	run_random(&large_churn, 1, 300000, 0);
+	EXPECT(met.operations >= 1000000);
+	EXPECT(met.grows > 50);
+	EXPECT(met.same_size_grows > 20);
+	EXPECT(met.walks_finished > 1000);
+	EXPECT(met.walks_begun_in_growth > 50);
+	EXPECT(met.walks_over_growth > 50);
+}
+
+/*
+ * Without memory
+ */
+
+static void test_random_refusals(void)
+{
+	memset(&met, 0, sizeof(met));
+	for (uint64_t seed = 1; seed <= 10; seed++)
+		run_random(&tiny_churn, seed, 20000, 2);
+	for (uint64_t seed = 1; seed <= 2; seed++)
+		run_random(&small_churn, seed, 80000, 2);
+	run_random(&large, 1, 100000, 3);
+	EXPECT(met.refusals > 1000);
+	EXPECT(met.grows > 20);
+	EXPECT(met.same_size_grows > 5);
+}
+
+/* Refuses each allocation in turn, of a load that is otherwise always the same. */
+static void test_every_refusal(void)
+{
+	enum { KEYS = 300 };
+	uint64_t refused_count = 0;
+
+	memset(&memory, 0, sizeof(memory));
+	memory.refuse_call = 1;
+	EXPECT(hmap_create(9) == NULL);
+
+	for (uint64_t refuse_call = 2; refused_count + 2 == refuse_call; refuse_call++) {
+		struct hmap *map = new_map(9);
+
+		memory.refuse_call = refuse_call;
+		for (uint64_t key = 0; key < KEYS; key++) {
+			uint64_t value;
+			const int error = hmap_insert(map, key, key);
+
+			EXPECT(hmap_check(map) == NULL);
+			if (error == 0)
+				continue;
+			EXPECT(error == -ENOMEM);
+			refused_count++;
+			EXPECT(hmap_len(map) == key);
+			for (uint64_t earlier = 0; earlier < key; earlier++)
+				EXPECT(hmap_get(map, earlier, &value) && value == earlier);
+			EXPECT(!hmap_get(map, key, &value));
+			EXPECT(hmap_insert(map, key, key) == 0);
+		}
+		free_map(map);
+	}
+	EXPECT(refused_count > 30);
+}
+
+/* A growth has begun whose evacuation needs overflow buckets, and there is no memory at all. */
+static void test_delete_without_memory(void)
+{
+	enum { BUCKETS = 8, KEYS = 52 };
+	struct hmap *map = new_map(10);
+	uint64_t counter = 0;
+	uint64_t keys[KEYS + 1];
+	uint64_t value;
+
+	for (size_t i = 0; i < KEYS; i++) { /* all in one chain, also after the growth */
+		keys[i] = next_key(map, 2 * BUCKETS, 3, 4, &counter);
+		EXPECT(hmap_insert(map, keys[i], i) == 0);
+	}
+	EXPECT(stats_of(map).bucket_count == BUCKETS);
+	keys[KEYS] = next_key(map, 2 * BUCKETS, 4, 5, &counter); /* evacuates two other buckets */
+	EXPECT(hmap_insert(map, keys[KEYS], KEYS) == 0);
+	EXPECT(stats_of(map).bucket_count == 2 * BUCKETS);
+
+	memory.refuse_one_in = 1;
+	EXPECT(hmap_insert(map, keys[0], 1000) == -ENOMEM);
+	EXPECT(hmap_get(map, keys[0], &value) && value == 0);
+	for (size_t i = 0; i <= KEYS; i++) {
+		EXPECT(hmap_delete(map, keys[i]));
+		EXPECT(!hmap_get(map, keys[i], &value));
+		EXPECT(hmap_check(map) == NULL);
+	}
+	EXPECT(hmap_len(map) == 0);
+	EXPECT(stats_of(map).evacuated_buckets < 2 * BUCKETS - 1); /* it waits */
+
+	memory.refuse_one_in = 0;
+	for (size_t i = 0; i <= KEYS; i++)
+		EXPECT(hmap_insert(map, keys[i], i) == 0);
+	EXPECT(hmap_len(map) == KEYS + 1);
+	free_map(map);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	{"doubling thresholds", test_doubling_thresholds},
+	{"block sizes", test_block_sizes},
+	{"overflow count", test_overflow_count},
+	{"evacuation pace", test_evacuation_pace},
+	{"same-size growth", test_same_size_growth},
+	{"overflow estimate", test_overflow_estimate},
+	{"hash spread", test_hash_spread},
+	{"seeds", test_seeds},
+	{"retired tables", test_retired_tables},
+	{"random operations", test_random_operations},
+	{"random refusals", test_random_refusals},
+	{"every refusal", test_every_refusal},
+	{"delete without memory", test_delete_without_memory},
+};
+
+int main(void)
+{
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		printf("%s\n", tests[i].name);
+		fflush(stdout);
+		tests[i].run();
+	}
+	return EXIT_SUCCESS;
+}

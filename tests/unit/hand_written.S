@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// See hand_written.h.  Arguments: RDI visit, RSI argument, RDX frame_pointer.
+
+	.text
+
+	.globl	hand_written_lying_fp
+	.type	hand_written_lying_fp, @function
+hand_written_lying_fp:
+	.cfi_startproc
+	push	%rbp
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbp, -16
+	mov	%rsp, %rbp
+	.cfi_def_cfa_register %rbp
+	push	%rbp
+	sub	$8, %rsp
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	mov	%rdx, %rbp
+	call	*%rax
+	add	$8, %rsp
+	pop	%rbp
+	pop	%rbp
+	.cfi_def_cfa %rsp, 8
+	ret
+	.cfi_endproc
+	.size	hand_written_lying_fp, . - hand_written_lying_fp
+
+	.globl	hand_written_lost_fp
+	.type	hand_written_lost_fp, @function
+hand_written_lost_fp:
+	.cfi_startproc
+	push	%rbp
+	.cfi_def_cfa_offset 16
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	mov	%rdx, %rbp
+	call	*%rax
+	pop	%rbp
+	.cfi_def_cfa_offset 8
+	ret
+	.cfi_endproc
+	.size	hand_written_lost_fp, . - hand_written_lost_fp
+
+	.globl	hand_written_on_rbx
+	.type	hand_written_on_rbx, @function
+hand_written_on_rbx:
+	.cfi_startproc
+	push	%rbx
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbx, -16
+	mov	%rsp, %rbx
+	.cfi_def_cfa_register %rbx
+	and	$-64, %rsp
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	call	*%rax
+	mov	%rbx, %rsp
+	.cfi_def_cfa_register %rsp
+	pop	%rbx
+	.cfi_def_cfa_offset 8
+	ret
+	.cfi_endproc
+	.size	hand_written_on_rbx, . - hand_written_on_rbx
+
+	.globl	hand_written_no_cfi
+	.type	hand_written_no_cfi, @function
+hand_written_no_cfi:
+	push	%rbp
+	mov	%rsp, %rbp
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	call	*%rax
+	pop	%rbp
+	ret
+	.size	hand_written_no_cfi, . - hand_written_no_cfi
+	.globl	hand_written_no_cfi_end
+hand_written_no_cfi_end:
+	nop
+
+	.globl	hand_written_no_cfi_no_fp
+	.type	hand_written_no_cfi_no_fp, @function
+hand_written_no_cfi_no_fp:
+	push	%rbp
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	mov	%rdx, %rbp
+	call	*%rax
+	pop	%rbp
+	ret
+	.size	hand_written_no_cfi_no_fp, . - hand_written_no_cfi_no_fp
+
+	// Addresses with a rule each.  Two bytes, so that no label is at the edge of a range.
+	.macro	rule name:req
+	.globl	\name
+	nop
+\name:
+	nop
+	.endm
+
+	.type	rules, @function
+rules:
+	.cfi_startproc
+	rule	rule_entry
+	.cfi_def_cfa_offset 24
+	.cfi_offset %rbp, -24
+	rule	rule_pushed
+	.cfi_def_cfa %rbp, 16
+	.cfi_offset %rbp, -16
+	rule	rule_on_fp
+	.cfi_restore %rbp
+	.cfi_def_cfa %rsp, 0x40000000
+	rule	rule_large
+	.cfi_def_cfa_offset 12
+	rule	rule_odd
+	.cfi_def_cfa_offset 8
+	.cfi_offset %rbp, -0x100000
+	rule	rule_far_fp
+	// DW_CFA_def_cfa_expression: DW_OP_breg6 -8, DW_OP_deref
+	.cfi_escape 0x0f, 0x03, 0x76, 0x78, 0x06
+	// DW_CFA_expression of RBP: DW_OP_breg6 0
+	.cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00
+	rule	rule_realigned
+	// the same, DW_OP_plus_uconst 8
+	.cfi_escape 0x0f, 0x05, 0x76, 0x78, 0x06, 0x23, 0x08
+	rule	rule_added
+	.cfi_def_cfa %rbx, 16
+	.cfi_restore %rbp
+	rule	rule_on_rbx
+	.cfi_undefined %rip
+	rule	rule_outermost
+	.cfi_endproc
+	.size	rules, . - rules
+	rule	rule_no_cfi
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,616 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The stack walk, held against libunwind's own unw_backtrace frame by frame, on frames of every shape that
+ * could be thought of; and on broken stacks, where it has to stop and to say so.
+ */
+#include "preload/frames.h"
+#include "preload/unwind_rules.h"
+#include "proto/ledger.h"
+
+#include "tests/unit/check.h"
+#include "tests/unit/hand_written.h"
+#include "tests/unit/plugin.h"
+#include "tests/unit/plugins/shapes.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum { FRAMES_MAX = 128 };
+
+extern const char _start[]; /* where the process begins */
+
+static int (*libunwind_backtrace)(void **, int);
+static _Thread_local struct hm_stack_bounds bounds;
+
+/* What the visits of one test saw, added up. */
+struct visits {
+	int count;
+	int complete;
+	int cut;
+	int truncated;
+	int different;   /* not the stack that libunwind finds */
+	uint32_t frames; /* of the last */
+	uint64_t last[FRAMES_MAX];
+};
+
+static void add(struct visits *visits, const struct hm_walk *walk)
+{
+	visits->count++;
+	visits->complete += walk->end == HM_WALK_COMPLETE;
+	visits->cut += walk->end == HM_WALK_CUT;
+	visits->truncated += walk->end == HM_WALK_TRUNCATED;
+	visits->frames = walk->frame_count;
+}
+
+/* libunwind reports return addresses, we the calls before them; what a signal interrupted is no call. */
+static bool is_same_frame(const uint64_t *ours, void *const *theirs, uint32_t index)
+{
+	const bool is_interrupted =
+		hm_unwind_rule_find(hm_frame_address(ours[index - 1])).kind == HM_RULE_SIGNAL;
+
+	return hm_frame_address(ours[index]) + !is_interrupted == (uintptr_t)theirs[index];
+}
+
+static void show(const uint64_t *ours, uint32_t our_count, void *const *theirs, int their_count)
+{
+	for (uint32_t i = 0; i < our_count || (int)i < their_count; i++) {
+		const uintptr_t our_address = i < our_count ? hm_frame_address(ours[i]) : 0;
+		void *const their_address = (int)i < their_count ? theirs[i] : NULL;
+		Dl_info info = { 0 };
+
+		(void)dladdr((void *)(our_address != 0 ? our_address : (uintptr_t)their_address), &info);
+		fprintf(stderr, "\t%2u  %12lx rule %d  %12p  %s\n", i, our_address,
+			our_address != 0 ? (int)hm_unwind_rule_find(our_address).kind : -1, their_address,
+			info.dli_sname != NULL ? info.dli_sname : "?");
+	}
+}
+
+/* Walks and compares.  The first frame is this function's own: called from two places of it, it differs. */
+__attribute__((noinline)) static void visit(void *argument)
+{
+	struct visits *const visits = argument;
+	void *theirs[FRAMES_MAX];
+	const int their_count = libunwind_backtrace(theirs, FRAMES_MAX);
+	const struct hm_walk walk = hm_frames_walk(&bounds, visits->last, FRAMES_MAX);
+	bool is_same = walk.frame_count == (uint32_t)their_count;
+
+	for (uint32_t i = 1; i < walk.frame_count && is_same; i++)
+		is_same = is_same_frame(visits->last, theirs, i);
+	if (!is_same && visits->different++ == 0)
+		show(visits->last, walk.frame_count, theirs, their_count);
+	add(visits, &walk);
+}
+
+/* Walks where libunwind would fault, or differ. */
+__attribute__((noinline)) static void visit_alone(void *argument)
+{
+	struct visits *const visits = argument;
+	const struct hm_walk walk = hm_frames_walk(&bounds, visits->last, FRAMES_MAX);
+
+	add(visits, &walk);
+}
+
+static void check_same_and_complete(const struct visits *visits, int count)
+{
+	CHECK_EQ(visits->count, count);
+	CHECK_EQ(visits->different, 0);
+	CHECK_EQ(visits->complete, count);
+	CHECK(visits->frames > 3);
+}
+
+__attribute__((noinline)) static void here(struct visits *visits)
+{
+	visit(visits);
+	__asm__ volatile("");
+}
+
+static void test_here(void)
+{
+	struct visits visits = { 0 };
+
+	here(&visits);
+	check_same_and_complete(&visits, 1);
+
+	/* Innermost first, and the address of the call, not of what follows it. */
+	CHECK((uintptr_t)visit < hm_frame_address(visits.last[0]));
+	CHECK((uintptr_t)here < hm_frame_address(visits.last[1]) &&
+	      hm_frame_address(visits.last[1]) < (uintptr_t)here + 100);
+	CHECK((uintptr_t)_start < hm_frame_address(visits.last[visits.frames - 1]) &&
+	      hm_frame_address(visits.last[visits.frames - 1]) < (uintptr_t)_start + 100);
+
+	for (uint32_t i = 0; i < visits.frames; i++)
+		CHECK(hm_frame_module(visits.last[i]) != 0);
+}
+
+/* Each of these is the same source, built with other options. */
+static void test_shapes(void)
+{
+	static const char *const plugins[] = {
+		"shapes_o0.so", "shapes_o2.so", "shapes_fp.so", "shapes_realign.so", "shapes_stripped.so",
+	};
+
+	for (size_t i = 0; i < sizeof(plugins) / sizeof(plugins[0]); i++) {
+		void *const plugin = plugin_open(plugins[i]);
+		void (*const run)(visit_function *, void *) = plugin_find(plugin, "shapes_run");
+		struct visits visits = { 0 };
+
+		run(visit, &visits);
+		run(visit, &visits); /* now every rule is known */
+		check_same_and_complete(&visits, 2 * SHAPES_COUNT);
+		CHECK(hm_frame_module(visits.last[1]) != hm_frame_module(visits.last[0]));
+	}
+}
+
+static void test_exceptions(void)
+{
+	int (*const run)(visit_function *, void *) = plugin_find(plugin_open("throws.so"), "throws_run");
+	struct visits visits = { 0 };
+
+	CHECK_EQ(run(visit, &visits), 7);
+	check_same_and_complete(&visits, 7);
+	CHECK_EQ(run(visit, &visits), 7);
+	check_same_and_complete(&visits, 14);
+}
+
+static struct visits *signal_visits;
+static volatile sig_atomic_t signals_handled;
+
+static void handle(int number)
+{
+	const int saved_errno = errno;
+
+	(void)number;
+	visit(signal_visits);
+	signals_handled++;
+	errno = saved_errno;
+}
+
+static void set_handler(int number, void (*handler)(int), int flags)
+{
+	struct sigaction action = { .sa_handler = handler, .sa_flags = flags };
+
+	CHECK_EQ(sigaction(number, &action, NULL), 0);
+}
+
+static void test_raise(int flags)
+{
+	struct visits visits = { 0 };
+
+	signal_visits = &visits;
+	set_handler(SIGUSR1, handle, flags);
+	CHECK_EQ(raise(SIGUSR1), 0);
+	CHECK_EQ(raise(SIGUSR1), 0);
+	check_same_and_complete(&visits, 2);
+}
+
+/* Something that passes through many kinds of instruction: string functions, the PLT, prologues. */
+static int work(void)
+{
+	static char text[500];
+	static int numbers[50];
+	int sum = 0;
+
+	memset(text, 'a', sizeof(text) - 1);
+	for (int i = 0; i < 50; i++)
+		numbers[i] = (i * 7919) % 101;
+	sum += (int)strlen(text) + snprintf(text, sizeof(text), "%d %f", numbers[3], 1.5);
+	sum += memchr(text, 'z', sizeof(text)) != NULL;
+	free(malloc(100));
+	return sum;
+}
+
+static void test_interrupted(int flags)
+{
+	enum { SIGNALS = 300 };
+	const struct itimerval often = { { 0, 500 }, { 0, 500 } };
+	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
+	struct visits visits = { 0 };
+
+	signal_visits = &visits;
+	signals_handled = 0;
+	set_handler(SIGALRM, handle, flags);
+	CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+	while (signals_handled < SIGNALS)
+		(void)work();
+	CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
+	check_same_and_complete(&visits, signals_handled);
+}
+
+static void test_signals(void)
+{
+	enum { STACK_BYTES = 256 * 1024 };
+	const stack_t alternate = { .ss_sp = malloc(STACK_BYTES), .ss_size = STACK_BYTES };
+	const stack_t none = { .ss_flags = SS_DISABLE };
+	const struct hm_stack_bounds before = bounds;
+
+	test_raise(0);
+	test_interrupted(0);
+	CHECK_EQ(sigaltstack(&alternate, NULL), 0);
+	test_raise(SA_ONSTACK);
+	test_interrupted(SA_ONSTACK);
+
+	/* The bounds are of the stack where the walk began. */
+	CHECK(bounds.low >= (uintptr_t)alternate.ss_sp - 4096 &&
+	      bounds.high <= (uintptr_t)alternate.ss_sp + STACK_BYTES + 4096);
+	CHECK(before.low != bounds.low);
+	CHECK_EQ(sigaltstack(&none, NULL), 0);
+	free(alternate.ss_sp);
+}
+
+__attribute__((noinline)) static int recurse(int depth, visit_function *called, struct visits *visits)
+{
+	int result = 0;
+
+	if (depth == 0)
+		called(visits);
+	else
+		result = recurse(depth - 1, called, visits) + 1;
+	__asm__ volatile("");
+	return result;
+}
+
+static void *recurse_deep(void *argument)
+{
+	(void)recurse(100000, visit, argument);
+	return NULL;
+}
+
+static void run_thread(void *(*body)(void *), void *argument, size_t stack_bytes)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	pthread_attr_init(&attributes);
+	CHECK_EQ(pthread_attr_setstacksize(&attributes, stack_bytes), 0);
+	CHECK_EQ(pthread_create(&thread, &attributes, body, argument), 0);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	pthread_attr_destroy(&attributes);
+}
+
+static void test_deep_recursion(void)
+{
+	struct visits visits = { 0 };
+
+	run_thread(recurse_deep, &visits, 256 << 20);
+	CHECK_EQ(visits.count, 1);
+	CHECK_EQ(visits.different, 0);
+	CHECK_EQ(visits.cut, 1);
+	CHECK_EQ(visits.frames, FRAMES_MAX);
+}
+
+/* No more frames than asked for, and the end is known from the last of them. */
+static void test_frames_max(void)
+{
+	uint64_t all[FRAMES_MAX];
+	uint64_t some[FRAMES_MAX + 1];
+	const uint32_t count = hm_frames_walk(&bounds, all, FRAMES_MAX).frame_count;
+
+	for (uint32_t max = 1; max <= count; max++) {
+		memset(some, 0xee, sizeof(some));
+
+		const struct hm_walk walk = hm_frames_walk(&bounds, some, max);
+
+		CHECK_EQ(walk.frame_count, max);
+		CHECK_EQ(walk.end, max < count ? HM_WALK_CUT : HM_WALK_COMPLETE);
+		CHECK_EQ(memcmp(all + 1, some + 1, (max - 1) * sizeof(all[0])), 0);
+		CHECK_EQ(some[max], UINT64_C(0xeeeeeeeeeeeeeeee));
+	}
+}
+
+static void test_errno(void)
+{
+	uint64_t frames[FRAMES_MAX];
+	struct hm_stack_bounds none = { 0 }; /* so that system calls are made */
+
+	errno = 4711;
+	(void)hm_frames_walk(&none, frames, FRAMES_MAX);
+	CHECK_EQ(errno, 4711);
+}
+
+/* What RBP holds in a test of a broken stack. */
+struct broken {
+	struct visits visits;
+	uintptr_t frame_pointer;
+};
+
+static void lose_frame_pointer(void *argument)
+{
+	struct broken *const broken = argument;
+
+	hand_written_lost_fp(visit_alone, &broken->visits, broken->frame_pointer);
+	__asm__ volatile("");
+}
+
+static void check_truncated(const struct visits *visits, uint32_t frames_min)
+{
+	CHECK_EQ(visits->count, 1);
+	CHECK_EQ(visits->truncated, 1);
+	CHECK(visits->frames >= frames_min);
+	CHECK(visits->frames < 10);
+}
+
+/* Frame pointers that lead nowhere, or where they should not. */
+static void test_broken_frame_pointers(void)
+{
+	static uintptr_t not_on_the_stack[4];
+	uintptr_t circle[4] = { (uintptr_t)circle, (uintptr_t)hand_written_no_cfi + 8 };
+	uintptr_t nonsense[4] = { 1, 8 };
+	const uintptr_t values[] = {
+		1,
+		8,
+		4096,
+		0x123457,
+		(uintptr_t)not_on_the_stack,
+		(uintptr_t)test_here,
+		(uintptr_t)nonsense,
+		(uintptr_t)circle,
+		(uintptr_t)circle + 1,
+		UINT64_C(0x00007ffffffff000), /* the first page that is never there */
+		UINT64_C(0x0000800000000000), /* and the first address */
+		UINT64_C(0x8000000000000000),
+		UINT64_MAX - 15,
+		UINT64_MAX - 7,
+		UINT64_MAX,
+	};
+	void (*const call)(visit_function *, void *) =
+		plugin_find(plugin_open("shapes_fp.so"), "shapes_call");
+
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+		struct broken lying = { .frame_pointer = values[i] };
+		struct broken lost = { .frame_pointer = values[i] };
+		struct broken unknown = { .frame_pointer = values[i] };
+
+		hand_written_lying_fp(visit_alone, &lying.visits, values[i]);
+		check_truncated(&lying.visits, 2);
+
+		/* Three frames count from SP; the next is the plug-in's, which counts from FP. */
+		call(lose_frame_pointer, &lost);
+		check_truncated(&lost.visits, 3);
+
+		hand_written_no_cfi_no_fp(visit_alone, &unknown.visits, values[i]);
+		check_truncated(&unknown.visits, 2);
+	}
+}
+
+/* Frames of code without call-frame information are followed by their frame pointers, in a file or made at
+ * run time. */
+static void test_no_information(void)
+{
+	const size_t code_bytes =
+		(size_t)(hand_written_no_cfi_end - (const char *)(uintptr_t)hand_written_no_cfi);
+	void *const code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void (*made)(visit_function *, void *);
+	struct visits visits = { 0 };
+
+	hand_written_no_cfi(visit, &visits);
+	check_same_and_complete(&visits, 1);
+	CHECK(hm_frame_module(visits.last[1]) == hm_frame_module(visits.last[0]));
+
+	CHECK(code != MAP_FAILED);
+	memcpy(code, (const void *)(uintptr_t)hand_written_no_cfi, code_bytes);
+	CHECK_EQ(mprotect(code, 4096, PROT_READ | PROT_EXEC), 0);
+	memcpy(&made, &code, sizeof(made));
+	made(visit, &visits);
+	check_same_and_complete(&visits, 2);
+	CHECK(hm_frame_address(visits.last[1]) - (uintptr_t)code < code_bytes);
+	CHECK_EQ(hm_frame_module(visits.last[1]), 0);
+	munmap(code, 4096);
+
+	/* A frame pointer of 0 is the mark of an outermost frame. */
+	visits = (struct visits){ 0 };
+	hand_written_no_cfi_no_fp(visit_alone, &visits, 0);
+	CHECK_EQ(visits.complete, 1);
+	CHECK_EQ(visits.frames, 2);
+}
+
+static void visit_in_complex(void *argument)
+{
+	hand_written_on_rbx(visit, argument);
+	__asm__ volatile("");
+}
+
+static void raise_signal(void *argument)
+{
+	(void)argument;
+	CHECK_EQ(raise(SIGUSR1), 0);
+}
+
+/* Frames that no rule describes: libunwind finishes these walks. */
+static void test_complex(void)
+{
+	void (*const run)(visit_function *, void *) = plugin_find(plugin_open("shapes_o2.so"), "shapes_run");
+	struct visits visits = { 0 };
+
+	hand_written_on_rbx(visit, &visits);
+	check_same_and_complete(&visits, 1);
+	hand_written_on_rbx(visit_in_complex, &visits);
+	check_same_and_complete(&visits, 2);
+	run(visit_in_complex, &visits);
+	check_same_and_complete(&visits, 2 + SHAPES_COUNT);
+
+	visits = (struct visits){ 0 };
+	signal_visits = &visits;
+	set_handler(SIGUSR1, handle, 0);
+	hand_written_on_rbx(raise_signal, NULL);
+	check_same_and_complete(&visits, 1);
+}
+
+static void recurse_in_complex(void *argument)
+{
+	(void)recurse(FRAMES_MAX, visit, argument);
+}
+
+static void test_complex_frames_max(void)
+{
+	struct visits visits = { 0 };
+
+	hand_written_on_rbx(recurse_in_complex, &visits); /* never gets there */
+	CHECK_EQ(visits.cut, 1);
+	CHECK_EQ(visits.different, 0);
+
+	visits = (struct visits){ 0 };
+	(void)recurse(FRAMES_MAX, visit_in_complex, &visits);
+	CHECK_EQ(visits.cut, 1);
+	CHECK_EQ(visits.different, 0);
+	CHECK_EQ(visits.frames, FRAMES_MAX);
+}
+
+/* Compiles rules nobody has asked for before: 50 in each call. */
+static void compile_new_rules(void)
+{
+	enum { CALLS_MAX = 100, RULES = 50 };
+	static int calls;
+	/* Any address will do for a rule, whether an instruction begins there or not. */
+	const uintptr_t start =
+		(uintptr_t)plugin_find(RTLD_DEFAULT, "qsort") + (uintptr_t)(calls++ % CALLS_MAX) * RULES;
+
+	for (int i = 0; i < RULES; i++)
+		CHECK(hm_unwind_rule_find(start + (uintptr_t)i).kind != HM_RULE_NONE);
+}
+
+enum { SMALL_STACK_BYTES = 16 * 1024 };
+
+static void *walk_and_compile(void *argument)
+{
+	compile_new_rules();
+	visit(argument);
+	return NULL;
+}
+
+static void test_small_thread(void)
+{
+	struct visits visits = { 0 };
+
+	run_thread(walk_and_compile, &visits, SMALL_STACK_BYTES);
+	check_same_and_complete(&visits, 1);
+}
+
+static ucontext_t coroutine_caller;
+static void *(*coroutine_body)(void *);
+static struct visits coroutine_visits;
+
+static void coroutine(void)
+{
+	(void)coroutine_body(&coroutine_visits);
+}
+
+static char *make_stack(void)
+{
+	char *const stack =
+		mmap(NULL, SMALL_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(stack != MAP_FAILED);
+	return stack;
+}
+
+static void run_coroutine(char *stack, void *(*body)(void *))
+{
+	ucontext_t context;
+
+	coroutine_body = body;
+	CHECK_EQ(getcontext(&context), 0);
+	context.uc_stack.ss_sp = stack;
+	context.uc_stack.ss_size = SMALL_STACK_BYTES;
+	context.uc_link = &coroutine_caller;
+	makecontext(&context, coroutine, 0);
+	CHECK_EQ(swapcontext(&coroutine_caller, &context), 0);
+}
+
+/*
+ * Coroutines come and go under one thread's bounds: each walk must see that it is on another stack.  It ends
+ * as truncated, because makecontext leaves a return address in front of which there is no call.
+ */
+static void test_coroutines(void)
+{
+	struct visits visits = { 0 };
+
+	visit(&visits);
+	for (int i = 1; i <= 3; i++) {
+		char *const stack = make_stack();
+
+		run_coroutine(stack, walk_and_compile);
+		CHECK(bounds.low >= (uintptr_t)stack && bounds.high <= (uintptr_t)stack + SMALL_STACK_BYTES);
+		CHECK_EQ(coroutine_visits.count, i);
+		CHECK_EQ(coroutine_visits.truncated, i);
+		CHECK_EQ(coroutine_visits.different, 0);
+		CHECK(coroutine_visits.frames >= 3 && coroutine_visits.frames < 6);
+		munmap(stack, SMALL_STACK_BYTES);
+		visit(&visits);
+		check_same_and_complete(&visits, i + 1);
+	}
+}
+
+static void *do_nothing(void *argument)
+{
+	return argument;
+}
+
+static void *walk(void *argument)
+{
+	visit_alone(argument);
+	return NULL;
+}
+
+static void *compile(void *argument)
+{
+	compile_new_rules();
+	return argument;
+}
+
+/* How much of a painted stack is written on. */
+static long stack_use(char *stack, void *(*body)(void *))
+{
+	enum { PAINT = 0x5a };
+	long unused_bytes = 0;
+
+	memset(stack, PAINT, SMALL_STACK_BYTES);
+	run_coroutine(stack, body);
+	while (unused_bytes < SMALL_STACK_BYTES && stack[unused_bytes] == PAINT)
+		unused_bytes++;
+	return SMALL_STACK_BYTES - unused_bytes;
+}
+
+/* What preload/frames.h promises. */
+static void test_stack_use(void)
+{
+	char *const stack = make_stack();
+	const long least = stack_use(stack, do_nothing);
+
+	(void)stack_use(stack, walk);
+	CHECK(stack_use(stack, walk) - least < 1024);
+	CHECK(stack_use(stack, compile) - least < 6 * 1024);
+	munmap(stack, SMALL_STACK_BYTES);
+}
+
+int main(void)
+{
+	void *const libunwind = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+	const char *reason = "";
+
+	libunwind_backtrace = plugin_find(libunwind, "unw_backtrace");
+	CHECK(hm_unwind_rules_init(&reason));
+	CHECK_STR(reason, "");
+
+	test_here();
+	test_shapes();
+	test_exceptions();
+	test_signals();
+	test_deep_recursion();
+	test_frames_max();
+	test_errno();
+	test_broken_frame_pointers();
+	test_no_information();
+	test_complex();
+	test_complex_frames_max();
+	test_small_thread();
+	test_coroutines();
+	test_stack_use();
+	return check_result();
+}
