@@ -147,24 +147,27 @@ static int examine(const char *command)
 	return HM_EXIT_DONE;
 }
 
-/* Returns an exit status, 0 to go on.  The directory is made where only its last part is missing. */
+/* Makes the directory where only its last part is missing.  Returns 0 or a negative errno. */
+static int make_directory(const char *directory, char absolute[PATH_MAX])
+{
+	struct stat status;
+
+	if ((mkdir(directory, S_IRWXU | S_IRWXG | S_IRWXO) != 0 && errno != EEXIST) ||
+	    realpath(directory, absolute) == NULL || stat(absolute, &status) != 0)
+		return -errno;
+	if (!S_ISDIR(status.st_mode))
+		return -ENOTDIR;
+	return access(absolute, W_OK | X_OK) == 0 ? 0 : -errno;
+}
+
+/* Returns an exit status, 0 to go on. */
 static int prepare_directory(const char *directory, char absolute[PATH_MAX])
 {
-	const bool made = mkdir(directory, S_IRWXU | S_IRWXG | S_IRWXO) == 0;
-	struct stat status;
-	int error = 0;
+	const int error = make_directory(directory, absolute);
 
-	if (!made && errno != EEXIST)
-		error = errno;
-	else if (realpath(directory, absolute) == NULL || stat(absolute, &status) != 0)
-		error = errno;
-	else if (!S_ISDIR(status.st_mode))
-		error = ENOTDIR;
-	else if (access(absolute, W_OK | X_OK) != 0)
-		error = errno;
 	if (error == 0)
 		return HM_EXIT_DONE;
-	hm_fail("%s: %s, so profiles could not be written; nothing was run", directory, strerror(error));
+	hm_fail("%s: %s, so profiles could not be written; nothing was run", directory, strerror(-error));
 	hm_advise("heapmark run -o DIRECTORY ...");
 	return HM_EXIT_RUN_FAILED;
 }
@@ -385,8 +388,8 @@ static int run_main(const struct hm_verb *verb, int argc, char **argv)
 		return hm_verb_usage(verb);
 
 	char **const command = argv + optind;
-	const char *const directory =
-		options.directory != NULL ? options.directory : hm_environment_directory();
+	char *const from_environment = hm_environment_directory();
+	const char *const directory = options.directory != NULL ? options.directory : from_environment;
 	const uint64_t run_id = draw_run_id();
 	int status = examine(command[0]);
 
@@ -394,10 +397,12 @@ static int run_main(const struct hm_verb *verb, int argc, char **argv)
 		status = prepare_directory(directory, absolute);
 	if (status == HM_EXIT_DONE)
 		status = prepare_library();
-	if (status != HM_EXIT_DONE)
-		return status;
-	set_environment(&options, absolute, run_id);
-	return run_command(command, &options, directory, run_id);
+	if (status == HM_EXIT_DONE) {
+		set_environment(&options, absolute, run_id);
+		status = run_command(command, &options, directory, run_id);
+	}
+	free(from_environment);
+	return status;
 }
 
 static const struct hm_option run_options[] = {

@@ -306,7 +306,7 @@ int hm_process_open_ledger(pid_t pid, struct hm_process_ledger *ret_ledger)
 static bool has_mapped(pid_t pid, const char *name, uint64_t inode)
 {
 	struct map_reader reader;
-	struct mapping mapping;
+	struct mapping mapping = { 0 };
 	bool found = false;
 
 	if (maps_open(running_thread(pid), &reader) != 0)

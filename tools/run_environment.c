@@ -14,8 +14,17 @@ static void set(const char *name, const char *value)
 		abort(); /* no memory: nothing has been started yet */
 }
 
+static char *copy_text(const char *text, size_t length)
+{
+	char *const copy = strndup(text, length);
+
+	if (copy == NULL)
+		abort();
+	return copy;
+}
+
 /* The value of KEY in "rate=64K,dir=/tmp/p", as a copy, or NULL. */
-static const char *value_in_list(const char *list, const char *key)
+static char *value_in_list(const char *list, const char *key)
 {
 	const size_t key_length = strlen(key);
 
@@ -23,35 +32,39 @@ static const char *value_in_list(const char *list, const char *key)
 		const size_t length = strcspn(list, ",");
 
 		if (length > key_length && strncmp(list, key, key_length) == 0 && list[key_length] == '=')
-			return strndup(list + key_length + 1, length - key_length - 1);
+			return copy_text(list + key_length + 1, length - key_length - 1);
 		list += length;
 		list += *list == ',';
 	}
 	return NULL;
 }
 
-/* A variable of its own wins over the same setting in HEAPMARK. */
-static const char *setting(const char *variable, const char *key)
+/* As a copy, or NULL where it is not set.  A variable of its own wins over the same setting in HEAPMARK. */
+static char *setting(const char *variable, const char *key)
 {
 	const char *const value = getenv(variable);
 
-	return value != NULL ? value : value_in_list(getenv("HEAPMARK"), key);
+	return value != NULL ? copy_text(value, strlen(value)) : value_in_list(getenv("HEAPMARK"), key);
 }
 
-const char *hm_environment_directory(void)
+char *hm_environment_directory(void)
 {
-	const char *const directory = setting("HEAPMARK_DIR", "dir");
+	char *const directory = setting("HEAPMARK_DIR", "dir");
 
-	return directory != NULL && directory[0] != '\0' ? directory : ".";
+	if (directory != NULL && directory[0] != '\0')
+		return directory;
+	free(directory);
+	return copy_text(".", 1);
 }
 
 uint64_t hm_environment_rate(void)
 {
-	const char *const rate = setting("HEAPMARK_RATE", "rate");
+	char *const rate = setting("HEAPMARK_RATE", "rate");
 	uint64_t rate_bytes = HM_RATE_DEFAULT_BYTES;
 
 	if (rate != NULL)
 		(void)hm_parse_bytes(rate, &rate_bytes); /* the library complains about what is none */
+	free(rate);
 	return rate_bytes;
 }
 

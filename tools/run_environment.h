@@ -13,10 +13,10 @@
 #define HM_RATE_MAX_BYTES     (UINT64_C(1) << 40)
 
 /*
- * Where ledgers go if nothing is changed: HEAPMARK_DIR, else "dir=" in HEAPMARK, else ".".
- * Returns the environment's own text or a copy that is never freed.
+ * Where ledgers go if nothing is changed: HEAPMARK_DIR, else "dir=" in HEAPMARK, else ".".  The caller owns
+ * the text, and frees it.
  */
-const char *hm_environment_directory(void);
+char *hm_environment_directory(void);
 
 /* The rate that will be in force: HEAPMARK_RATE, else "rate=" in HEAPMARK, else the default. */
 uint64_t hm_environment_rate(void);

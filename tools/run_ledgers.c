@@ -143,10 +143,11 @@ static bool open_ledger(const struct hm_run *run, const char *name, struct run_l
 {
 	struct run_ledger *const ledger = ret_ledger;
 	const size_t length = strlen(name);
+	const char *const separator = run->directory[strlen(run->directory) - 1] == '/' ? "" : "/";
 
 	if (length <= strlen(HM_LEDGER_SUFFIX) ||
 	    strcmp(name + length - strlen(HM_LEDGER_SUFFIX), HM_LEDGER_SUFFIX) != 0 ||
-	    snprintf(ledger->path, sizeof(ledger->path), "%s/%s", run->directory, name) >=
+	    snprintf(ledger->path, sizeof(ledger->path), "%s%s%s", run->directory, separator, name) >=
 		    (int)sizeof(ledger->path))
 		return false;
 	ledger->descriptor = open(ledger->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

@@ -31,6 +31,7 @@ PATIENCE_SECONDS = 120
 RETAINED_BLOCKS = 1000
 RETAINED_BYTES = RETAINED_BLOCKS * 1000
 CHURNED_BYTES = 1000 * 500
+COPIED_BYTES = 100 * 1001
 
 SUBJECT = r"""
 #include <fcntl.h>
@@ -59,6 +60,24 @@ __attribute__((noipa)) static void churn_blocks(void)
 	}
 }
 
+/* Seven frames of itself, and strdup, which profiles hide. */
+__attribute__((noipa)) static void copy_texts(int depth)
+{
+	static char text[1001];
+
+	if (depth > 0) {
+		copy_texts(depth - 1);
+	} else {
+		memset(text, 'x', 1000);
+		for (int i = 0; i < 100; i++) {
+			char *volatile copy = strdup(text);
+
+			free(copy);
+		}
+	}
+	__asm__ volatile("" ::: "memory"); /* no jump in place of the call */
+}
+
 static void count(int number)
 {
 	counts[number]++;
@@ -66,7 +85,7 @@ static void count(int number)
 
 static void catch_all(void)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM };
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM, 35 };
 	struct sigaction action;
 
 	memset(&action, 0, sizeof(action));
@@ -112,6 +131,7 @@ int main(int argc, char **argv)
 		return number;
 	retain_blocks();
 	churn_blocks();
+	copy_texts(6);
 	if (strcmp(mode, "exit") == 0)
 		return number;
 	if (strcmp(mode, "kill") == 0)
@@ -167,6 +187,8 @@ int main(int argc, char **argv)
 	if (strcmp(mode, "raise") == 0) { /* a signal to our own process group, as a shell's `kill 0` */
 		catch_all();
 		kill(0, number);
+		say("ready\n");
+		wait_for_end();
 		report();
 	}
 	if (strcmp(mode, "stop") == 0) { /* job control: stops, and goes on when it is continued */
@@ -187,6 +209,28 @@ void free(void *block) { (void)block; }
 void *calloc(size_t count, size_t size) { return malloc(count * size); }
 void *realloc(void *block, size_t size) { (void)block; return malloc(size); }
 int main(void) { return malloc(100) == NULL; }
+"""
+
+PART = r"""
+#include <stdlib.h>
+static void *volatile kept[1000];
+__attribute__((noipa)) void retain_part(void)
+{
+	for (int i = 0; i < 1000; i++)
+		kept[i] = malloc(1000);
+}
+"""
+
+PART_MAIN = r"""
+#include <stdio.h>
+void retain_part(void);
+int main(void)
+{
+	retain_part();
+	puts("ready");
+	fflush(stdout);
+	return getchar() != EOF;
+}
 """
 
 passed = 0
@@ -365,6 +409,7 @@ def test_command_line(place):
     contains("missing value", place.run("dump", "-o")[2], r"option -o needs a value")
     equal("no operand: exit status", place.run("dump")[0], 2)
     contains("no operand: what to type", place.run("check")[2], r"next  heapmark check --help")
+    lacks("no control characters from names", place.run("check", "\x1b[31mred\x07")[2], "[\x1b\x07]")
     contains("--by nonsense", place.run("top", "--by", "size", "1")[2], r"inuse, alloc, kept and age")
     contains("-n nonsense", place.run("top", "-n", "-3", "1")[2], r"number of rows")
 
@@ -507,8 +552,9 @@ def test_run_passes_through(place):
     contains("--no-children", output, r"^HEAPMARK_CHILDREN=0$")
 
     place.run("run", SUBJECT_PATH, "exit", HEAPMARK="rate=1,dir=from-variable")
-    equal("no directory is made for a variable's name but by run", len(place.files("from-variable/*.pb.gz")), 1)
-    place.run("run", "-r", "1", "-o", "made/", SUBJECT_PATH, "exit")
+    equal("the directory in HEAPMARK is made, and used", len(place.files("from-variable/*.pb.gz")), 1)
+    _, _, errors = place.run("run", "-r", "1", "-o", "made/", SUBJECT_PATH, "exit")
+    contains("-o with a slash behind it", errors, r"wrote made/heapmark")
     equal("-o: made where missing", len(place.files("made/*.pb.gz")), 1)
 
 
@@ -520,13 +566,15 @@ def test_run_summary(place):
     pid = name.split(".")[2]
     equal("summary: three lines", len(lines), 3)
     contains("summary: what the process did", lines[0],
-             rf"^heapmark: subject\[{pid}\]  1\.4 MiB allocated, 97[78] KiB in use at exit, \d+ samples$")
+             rf"^heapmark: subject\[{pid}\]  1\.5 MiB allocated, 97[78] KiB in use at exit, \d+ samples$")
     equal("summary: wrote", lines[1], f"heapmark: wrote ./{name}")
     equal("summary: next", lines[2],
           f"heapmark: next  go tool pprof -http=: -sample_index=inuse_space ./{name}")
     equal("the command's output is empty", output, "")
     equal("in use, exactly", flat_of(profile, "retain_blocks", "inuse_space"), RETAINED_BYTES)
     equal("allocated and freed, exactly", flat_of(profile, "churn_blocks", "alloc_space"), CHURNED_BYTES)
+    equal("hidden frames: what strdup allocates is its caller's", flat_of(profile, "copy_texts", "alloc_space"),
+          COPIED_BYTES)
     equal("freed is not in use", flat_of(profile, "churn_blocks", "inuse_space"), 0)
 
     _, _, errors = place.run("run", "-q", "-r", "1", SUBJECT_PATH, "exit", "0")
@@ -628,15 +676,30 @@ def test_run_signals(place):
         process = place.start(TOOL, "run", SUBJECT_PATH, "count")
         wait_ready(process)
         process.send_signal(number)
-        child = int(open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii").read().split()[0])
-        wait_until(lambda: is_settled(process.pid) and is_settled(child))
+        wait_settled(process.pid)
         status, output, _ = finish(process)
         equal(f"{number.name} to run reaches COMMAND once", output, f"signal {int(number)} 1\n")
         equal(f"{number.name}: run goes on", status, 0)
 
-    process = place.start("setsid", "--wait", TOOL, "run", SUBJECT_PATH, "raise", str(int(signal.SIGUSR1)))
+    # A real-time signal, of which two are two.
+    process = subprocess.Popen(
+        [TOOL, "run", SUBJECT_PATH, "raise", "35"], cwd=place.path, env=place.environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    wait_ready(process)
+    wait_settled(process.pid)
     status, output, _ = finish(process)
-    equal("what COMMAND sends to its group comes once", output, f"signal {int(signal.SIGUSR1)} 1\n")
+    equal("what COMMAND sends to its group comes once", output, "signal 35 1\n")
+
+
+def child_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return int(file.read().split()[0])
+
+
+def wait_settled(pid):
+    """Until the run has passed on what there was, and its command has taken it."""
+    child = child_of(pid)
+    wait_until(lambda: is_settled(pid) and is_settled(child) and is_settled(pid) and is_settled(child))
 
 
 def is_settled(pid):
@@ -662,7 +725,7 @@ class Terminal:
 
     @staticmethod
     def be_shell(arguments, environment):
-        """Starts the job in a group of its own, and continues it whenever it stops."""
+        """Starts the job in a group of its own, and says when it stops and how it ends."""
         job = os.fork()
         if job == 0:
             os.setpgid(0, 0)
@@ -675,7 +738,6 @@ class Terminal:
             if not os.WIFSTOPPED(status):
                 break
             os.write(1, b"[stopped]\n")
-            os.killpg(job, signal.SIGCONT)
         os.write(1, b"[status %d]\n" % os.waitstatus_to_exitcode(status))
         os._exit(0)
 
@@ -700,8 +762,14 @@ class Terminal:
 def test_terminal(place):
     terminal = Terminal(place, TOOL, "run", "-r", "1", SUBJECT_PATH, "count")
     terminal.read_until(rb"ready")
+    run = child_of(terminal.pid)
+    os.kill(run, signal.SIGSTOP)  # so that COMMAND takes the first before run could send a second
+    terminal.read_until(rb"\[stopped\]")
     terminal.type(b"\x03")
     terminal.read_until(rb"\^C")
+    wait_until(lambda: is_settled(child_of(run)))
+    os.kill(run, signal.SIGCONT)
+    wait_settled(run)
     terminal.type(b"\x04")  # end of input: the subject reports
     terminal.read_until(rb"\[status")
     equal("^C reaches COMMAND once", re.findall(rb"signal (\d+) (\d+)", terminal.text), [(b"2", b"1")])
@@ -723,6 +791,7 @@ def test_terminal(place):
     terminal.read_until(rb"ready")
     terminal.type(b"\x1a")
     terminal.read_until(rb"\[stopped\]")
+    os.killpg(child_of(terminal.pid), signal.SIGCONT)
     terminal.type(b"\x04")
     terminal.read_until(rb"\[status")
     check("^Z stops, and it goes on", b"went on" in terminal.text, terminal.text)
@@ -756,7 +825,7 @@ def test_dump_process(place):
     lines = errors.splitlines()
     equal("PID: exit status", status, 0)
     contains("PID: what it does", lines[0],
-             rf"^heapmark: subject\[{pid}\]  1\.4 MiB allocated, 97[78] KiB in use, \d+ samples$")
+             rf"^heapmark: subject\[{pid}\]  1\.5 MiB allocated, 97[78] KiB in use, \d+ samples$")
     equal("PID: wrote", lines[1], f"heapmark: wrote ./heapmark.subject.{pid}.pb.gz")
     contains("PID: next", lines[2], r"next  go tool pprof ")
     path = place.file("*.pb.gz")
@@ -810,21 +879,63 @@ def test_dump_process(place):
     contains("a process that is gone: what to type", errors, rf"next  ls heapmark\.\*\.{process.pid}\*")
 
 
+def test_dump_replaced(place):
+    """Files that are no longer where they were."""
+    program = os.path.join(place.path, "program")
+    shutil.copy(SUBJECT_PATH, program)
+    process = place.start(program, "wait", LD_PRELOAD=LIBRARY, HEAPMARK_RATE="1")
+    wait_ready(process)
+    os.unlink(program)
+    _, _, errors = place.run("dump", "-o", "deleted", str(process.pid))
+    equal("a deleted program: still named", flat_of(os.path.join(place.path, "deleted"), "retain_blocks",
+                                                    "inuse_space"), RETAINED_BYTES)
+    lacks("a deleted program: no warning", errors, "warning")
+    process.kill()
+    process.communicate()
+    _, _, errors = place.run("dump", place.file("*.ledger"))
+    contains("a deleted program, gone: warning", errors, r"warning: 1 files that were loaded are not on disk")
+    compile_c(PART_MAIN.replace("void retain_part(void);", "static void retain_part(void) {}"), program)
+    _, _, errors = place.run("dump", place.file("*.ledger"))
+    contains("a replaced program: warning", errors, r"warning: 1 files were replaced since they were loaded")
+
+
+def test_dump_unprivileged(place):
+    """As a user who may not open /proc/PID/map_files."""
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if os.geteuid() != 0 or subprocess.run([*user, TOOL, "--version"], stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL, check=False).returncode:
+        return
+    os.chmod(place.path, 0o777)
+    process = place.start(*user, "env", f"LD_PRELOAD={LIBRARY}", SUBJECT_PATH, "wait", HEAPMARK_RATE="1")
+    wait_ready(process)
+    os.unlink(place.file("*.subject.*.ledger"))
+    result = subprocess.run([*user, TOOL, "dump", "-o", "deleted", str(process.pid)], cwd=place.path,
+                            stderr=subprocess.PIPE, check=False)
+    equal("a deleted ledger, by a descriptor", (result.returncode, result.stderr.decode().split("\n")[0][-7:]),
+          (0, "samples"))
+    equal("a deleted ledger, by a descriptor: figures", flat_of(os.path.join(place.path, "deleted"), "retain_blocks",
+                                                                "inuse_space"), RETAINED_BYTES)
+    finish(process)
+
+
 def test_dump_namespaces(place):
-    """A process that has other numbers and other paths inside."""
+    """A process that has other numbers and other paths inside, and a library that is nowhere outside."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "-pmf", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         return
     hidden = os.path.join(place.path, "hidden")
     os.mkdir(hidden)
+    part = os.path.join(place.path, "libpart.so")
+    compile_c(PART, part, "-shared", "-fPIC", "-Wl,-soname,libpart.so")
+    compile_c(PART_MAIN, os.path.join(place.path, "main"), part, "-Wl,-rpath,$ORIGIN")
     process = place.start(
         "unshare", "-pmf", "--mount-proc", "sh", "-c",
-        f"mount -t tmpfs none {hidden} && cd {hidden} && cp {SUBJECT_PATH} program && HEAPMARK_RATE=1 "
-        f"LD_PRELOAD={LIBRARY} exec ./program wait")
+        f"mount -t tmpfs none {hidden} && cd {hidden} && cp {place.path}/main {place.path}/libpart.so . && "
+        f"HEAPMARK_RATE=1 LD_PRELOAD={LIBRARY} exec ./main")
     wait_ready(process)
     pid = subprocess.run(["pgrep", "-P", str(process.pid)], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
     status, _, errors = place.run("dump", "-o", "inside.pb.gz", pid)
     equal("other namespaces: exit status", status, 0)
-    equal("other namespaces: figures and names", flat_of(os.path.join(place.path, "inside.pb.gz"), "retain_blocks",
+    equal("other namespaces: figures and names", flat_of(os.path.join(place.path, "inside.pb.gz"), "retain_part",
                                                          "inuse_space"), RETAINED_BYTES)
     equal("other namespaces: no warning about names", re.findall("warning", errors), [])
     finish(process)
@@ -917,7 +1028,7 @@ def test_check(place):
     equal("LEDGER: exit status", status, 0)
     contains("LEDGER: whose", output, rf"process +subject\[{process.pid}\], gone before its normal end$")
     contains("LEDGER: rate", output, r"rate +1: every allocation")
-    contains("LEDGER: allocated", output, r"allocated +\d+ objects , 15\d{5} bytes")
+    contains("LEDGER: allocated", output, r"allocated +\d+ objects , 16\d{5} bytes")
     contains("LEDGER: in use", output, r"in use +\d+ objects , 10\d{5} bytes")
     contains("LEDGER: verdict", output, r"verdict +good$")
 
@@ -1026,7 +1137,7 @@ def test_top(place):
 
 
 def compile_c(source, path, *flags):
-    subprocess.run(["cc", "-O1", "-o", path, "-x", "c", "-", *flags], input=source.encode(), check=True,
+    subprocess.run(["cc", "-O1", "-o", path, "-x", "c", "-", "-x", "none", *flags], input=source.encode(), check=True,
                    timeout=PATIENCE_SECONDS)
 
 
@@ -1041,6 +1152,7 @@ def main():
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
     chosen = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="heapmark-tools-") as root:
+        os.chmod(root, 0o755)
         SUBJECT_PATH = os.path.join(root, "subject")
         compile_c(SUBJECT, SUBJECT_PATH)
         for name, test in list(globals().items()):
