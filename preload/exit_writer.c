@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "preload/exit_writer.h"
 
+#include "preload/float.h"
 #include "preload/image.h"
 #include "preload/ledger_file.h"
 #include "preload/process.h"
@@ -29,12 +30,24 @@ static uint64_t now_realtime_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* From the file where we still have it, for reading memory behind a file that was cut off would fault. */
+static struct hm_source source_of(const struct hm_ledger_file *ledger)
+{
+	struct hm_source source;
+	/* relaxed: what is granted stays granted */
+	uint64_t length_bytes =
+		atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed);
+
+	if (hm_ledger_has_descriptor(ledger) && hm_source_from_descriptor(ledger->descriptor, &source) == 0)
+		return source;
+	if (length_bytes > ledger->limit_bytes)
+		length_bytes = ledger->limit_bytes;
+	return hm_source_from_memory(ledger->base, length_bytes);
+}
+
 static int take_snapshot(const struct hm_ledger_file *ledger, struct hm_snapshot *ret_snapshot)
 {
-	/* relaxed: what is granted stays granted */
-	const struct hm_source source = hm_source_from_memory(
-		ledger->base,
-		atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed));
+	const struct hm_source source = source_of(ledger);
 	const struct hm_snapshot_options options = {
 		.realtime_ns = now_realtime_ns(),
 		.monotonic_ticks = hm_process_ticks(),
@@ -96,12 +109,14 @@ static int write_profile(const struct hm_snapshot *snapshot, const char *path)
 int hm_exit_dump(const struct hm_ledger_file *ledger, const char *path)
 {
 	struct hm_snapshot snapshot;
+	const uint32_t saved = hm_float_enter(); /* variances are added up */
 	int error = take_snapshot(ledger, &snapshot);
 
-	if (error != 0)
-		return error;
-	error = write_profile(&snapshot, path);
-	hm_snapshot_done(&snapshot);
+	if (error == 0) {
+		error = write_profile(&snapshot, path);
+		hm_snapshot_done(&snapshot);
+	}
+	hm_float_leave(saved);
 	return error;
 }
 

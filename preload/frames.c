@@ -19,6 +19,7 @@ enum {
 	 * points outwards by no more than this: as libunwind has it, so that stacks are the same. */
 	GUESSED_FRAME_MAX = 0x4000,
 	CODE_LOWEST = 4096,
+	RED_ZONE_BYTES = 128, /* below SP, that a function may use, and signal handlers leave alone */
 };
 
 /* Addresses of programs have 47 bits; the upper half is the kernel's. */
@@ -160,9 +161,13 @@ HM_COLD static enum step step_signal(struct stack *stack, struct frame *frame)
 	    interrupted.pc > code_highest)
 		return STEP_LOST;
 	*frame = interrupted;
-	if (!is_inside(&stack->window, interrupted.sp)) {
+
+	/* An interrupted function may be about to return, and its caller's FP just below its SP. */
+	const uintptr_t lowest = interrupted.sp - RED_ZONE_BYTES;
+
+	if (!is_inside(&stack->window, lowest) || !is_inside(&stack->window, interrupted.sp)) {
 		keep_window(stack);
-		set_empty_window(&stack->window, interrupted.sp);
+		set_empty_window(&stack->window, lowest);
 	}
 	return STEP_DONE;
 }
@@ -255,15 +260,16 @@ static struct hm_walk go_on_by_libunwind(struct hm_walk walk, union hm_rule rule
 /* Steps from `registers` until the frame whose SP is `sp`. */
 static bool start_at(const struct hm_registers *registers, uintptr_t sp)
 {
+	enum { STEPS_MAX = HM_FRAMES_MAX + 32 }; /* those of a walk, and our own */
 	uintptr_t reached_pc;
 	uintptr_t reached_sp = 0;
 
 	if (!hm_unwinder_start(registers))
 		return false;
-	while (reached_sp != sp)
+	for (int steps = 0; steps < STEPS_MAX && reached_sp != sp; steps++)
 		if (hm_unwinder_step(&reached_pc, &reached_sp) != HM_UNWINDER_STEPPED)
 			return false;
-	return true;
+	return reached_sp == sp;
 }
 
 /*
@@ -337,6 +343,31 @@ HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64
 		break;
 	}
 	return end_of(walk, HM_WALK_TRUNCATED);
+}
+
+HM_NOINLINE bool hm_frames_contain(struct hm_stack_bounds *bounds, uintptr_t inner_cfa, uintptr_t cfa)
+{
+	enum { STEPS_MAX = 1 << 16 };
+	const uintptr_t *const own = __builtin_frame_address(0);
+	struct frame frame = { .pc = own[1] - 1, .sp = (uintptr_t)(own + 2), .fp = own[0] };
+	struct stack stack = { .window = *bounds, .kept = bounds, .first_sp = frame.sp };
+	bool is_outside = false;
+
+	if (!is_inside(&stack.window, frame.sp))
+		set_empty_window(&stack.window, frame.sp);
+	for (int steps = 0; steps < STEPS_MAX; steps++) {
+		const uintptr_t pc = frame.pc;
+		const enum step stepped = step(&stack, hm_unwind_rule_find(pc), &frame);
+
+		if (stepped != STEP_DONE)
+			return stepped != STEP_OUTERMOST;
+		/* The SP of a frame that was stepped to is the CFA of the one that was left.  Not "further
+		 * out than" by comparison: a signal handler may be on a stack of its own. */
+		if (is_outside && frame.sp == cfa && pc >= own_start && pc < own_end)
+			return true;
+		is_outside = is_outside || frame.sp == inner_cfa;
+	}
+	return true;
 }
 
 void hm_frames_leave_out_library(void)

@@ -72,12 +72,15 @@ static bool is_ours(const struct hm_ledger_file *ledger, const struct stat *stat
 	return status->st_dev == ledger->device && status->st_ino == ledger->inode;
 }
 
-/* The program may have closed our descriptor, and opened a file of its own under the number since. */
-static bool descriptor_is_ours(const struct hm_ledger_file *ledger)
+bool hm_ledger_has_descriptor(const struct hm_ledger_file *ledger)
 {
+	const int saved_errno = errno;
 	struct stat status;
+	const bool is_there = ledger->descriptor >= 0 && fstat(ledger->descriptor, &status) == 0 &&
+			      is_ours(ledger, &status);
 
-	return ledger->descriptor >= 0 && fstat(ledger->descriptor, &status) == 0 && is_ours(ledger, &status);
+	errno = saved_errno;
+	return is_there;
 }
 
 static bool path_is_ours(const struct hm_ledger_file *ledger)
@@ -115,7 +118,7 @@ static int make_longer(struct hm_ledger_file *ledger, uint64_t start, uint64_t e
 {
 	if (!file_size_is_allowed(end))
 		return -EFBIG;
-	if (!descriptor_is_ours(ledger))
+	if (!hm_ledger_has_descriptor(ledger))
 		return path_is_ours(ledger) ? extend_and_populate(ledger, false, start, end) : -EBADF;
 
 	const int error = allocate_blocks(ledger->descriptor, start, end);
@@ -380,7 +383,7 @@ void hm_ledger_close_descriptor(struct hm_ledger_file *ledger)
 {
 	const int saved_errno = errno;
 
-	if (descriptor_is_ours(ledger))
+	if (hm_ledger_has_descriptor(ledger))
 		(void)close(ledger->descriptor);
 	ledger->descriptor = -1;
 	errno = saved_errno;

@@ -65,6 +65,9 @@ static inline void hm_ledger_lose(const struct hm_ledger_file *ledger, enum hm_l
 int hm_ledger_create(const char *directory, const char *comm, uint32_t pid, uint64_t limit_bytes,
 		     struct hm_ledger_file *ret_ledger);
 
+/* Whether the descriptor is there and still ours: the program may have closed it and reused the number. */
+bool hm_ledger_has_descriptor(const struct hm_ledger_file *ledger);
+
 /* Closes the descriptor where it is still ours: of no use to a fork child. */
 void hm_ledger_close_descriptor(struct hm_ledger_file *ledger);
 

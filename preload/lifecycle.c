@@ -166,6 +166,8 @@ static bool start_process(void)
 		return false;
 	hm_filter_reset();
 	hm_unwind_rules_attach(&hm_ledger);
+	/* So that the executable is among the modules, whatever stacks there will be. */
+	(void)hm_unwind_rule_find(getauxval(AT_ENTRY));
 	return true;
 }
 
@@ -175,7 +177,7 @@ static void before_fork(void)
 {
 	const uintptr_t busy_frame = hm_thread.busy_frame;
 
-	hm_thread.busy_frame = UINTPTR_MAX; /* other handlers may allocate: the rules are locked */
+	hm_thread.busy_frame = HM_BUSY_THROUGHOUT; /* other handlers may allocate: the rules are locked */
 	hm_unwind_rules_before_fork();
 	busy_before_fork = busy_frame;
 }
@@ -219,7 +221,7 @@ static void at_exit(void *unused)
 	(void)unused;
 	if (!is_recording_here())
 		return;
-	hm_thread.busy_frame = UINTPTR_MAX;
+	hm_thread.busy_frame = HM_BUSY_THROUGHOUT;
 	hm_exit_write(&hm_ledger, &image);
 	set_state(HM_PROCESS_FINISHED);
 }

@@ -156,6 +156,8 @@ static bool take_from(struct hm_ledger_live_slot *bucket, uint64_t address, stru
 
 bool hm_live_take(struct hm_ledger_file *ledger, uint64_t address, struct hm_live_value *ret_value)
 {
+	if (address == 0)
+		return false; /* free(NULL), when the filter says "perhaps": 0 marks the empty slots */
 	for (uint32_t index = count_segments(ledger); index-- > 0;) {
 		if (take_from(bucket_at(segment_at(ledger, index), index, address), address, ret_value))
 			return true;

@@ -48,7 +48,7 @@ static inline uint64_t hm_live_reported_address(const void *block)
  */
 bool hm_live_insert(struct hm_ledger_file *ledger, uint64_t address, const struct hm_live_value *value);
 
-/* Takes `address` out; false where it is not there, as for a false alarm of the filter. */
+/* Takes `address` out; false where it is not there, as for a false alarm of the filter, and for 0. */
 bool hm_live_take(struct hm_ledger_file *ledger, uint64_t address, struct hm_live_value *ret_value);
 
 #endif

@@ -40,7 +40,7 @@ struct module {
 	uint32_t build_id_size;
 	uint32_t flags;   /* HM_MODULE_* */
 	const char *name; /* as the loader has it; owned */
-	const char *path; /* absolute; owned; NULL: not known */
+	const char *path; /* absolute where that can be known; owned; NULL: not known */
 
 	struct dl_find_object seen; /* what the loader said when it was seen last; only ever compared */
 	bool is_loaded;

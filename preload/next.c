@@ -67,6 +67,8 @@ size_t hm_next_owned_size(const void *block)
  */
 static _Thread_local bool resolving __attribute__((tls_model("initial-exec")));
 
+static bool is_resolved; /* by the one thread there is when the process starts */
+
 static bool resolve_now(void)
 {
 	if (resolving)
@@ -136,6 +138,17 @@ static void *early_pvalloc(size_t size_bytes)
 			     : arena_allocate(4096, (size_bytes + 4095) & ~(size_t)4095);
 }
 
+static void *early_visible_realloc(void *block, size_t size_bytes)
+{
+	return resolve_now() ? hm_next.visible_realloc(block, size_bytes) : arena_allocate(0, size_bytes);
+}
+
+static void early_visible_free(void *block)
+{
+	if (resolve_now())
+		hm_next.visible_free(block);
+}
+
 static int early_dlclose(void *handle)
 {
 	hm_next_resolve();
@@ -158,15 +171,17 @@ struct hm_next hm_next = {
 	.posix_memalign = early_posix_memalign,
 	.valloc = early_valloc,
 	.pvalloc = early_pvalloc,
+	.visible_realloc = early_visible_realloc,
+	.visible_free = early_visible_free,
 	.dlclose = early_dlclose,
 	.exit_now = early_exit,
 	.Exit = early_exit,
 };
 
 /* dlsym speaks of objects; ISO C has no way to say that this one is a function (POSIX: dlsym, rationale). */
-static void look_up(const char *name, void *ret_function, bool required)
+static void look_up(void *scope, const char *name, void *ret_function, bool required)
 {
-	void *const function = dlsym(RTLD_NEXT, name);
+	void *const function = dlsym(scope, name);
 
 	if (function != NULL) {
 		memcpy(ret_function, &function, sizeof(function));
@@ -178,38 +193,58 @@ static void look_up(const char *name, void *ret_function, bool required)
 	}
 }
 
-void hm_next_resolve(void)
+/* The start of the object that defines a function; NULL: of none. */
+static const void *object_of(const void *function)
 {
-	struct hm_next found = hm_next;
+	Dl_info information;
 
-	resolving = true;
-	/* First what must be there: such look-ups succeed, and a successful dlsym does not allocate. */
-	look_up("malloc", &found.malloc, true);
-	look_up("free", &found.free, true);
-	look_up("calloc", &found.calloc, true);
-	look_up("realloc", &found.realloc, true);
-	look_up("memalign", &found.memalign, true);
-	look_up("aligned_alloc", &found.aligned_alloc, true);
-	look_up("posix_memalign", &found.posix_memalign, true);
-	look_up("valloc", &found.valloc, true);
-	look_up("pvalloc", &found.pvalloc, true);
-	look_up("dlclose", &found.dlclose, true);
-	look_up("_exit", &found.exit_now, true);
-	look_up("_Exit", &found.Exit, true);
-	hm_next = found;
-	/* What may be missing: the message of the failure is then allocated by the allocator just found. */
-	look_up("free_sized", &hm_next.free_sized, false);
-	look_up("free_aligned_sized", &hm_next.free_aligned_sized, false);
-	resolving = false;
+	return dladdr(function, &information) != 0 ? information.dli_fbase : NULL;
 }
 
 bool hm_next_defines(const void *function)
 {
-	Dl_info allocator;
-	Dl_info other;
-	void *malloc_address;
+	const void *malloc_address;
 
 	memcpy(&malloc_address, &hm_next.malloc, sizeof(malloc_address));
-	return dladdr(malloc_address, &allocator) != 0 && dladdr(function, &other) != 0 &&
-	       allocator.dli_fbase == other.dli_fbase;
+	return function != NULL && object_of(function) == object_of(malloc_address);
+}
+
+static bool allocator_has_reallocarray(void)
+{
+	const void *const function = dlsym(RTLD_NEXT, "reallocarray");
+	const void *libc_function;
+
+	memcpy(&libc_function, &hm_next.dlclose, sizeof(libc_function));
+	return hm_next_defines(function) && object_of(function) != object_of(libc_function);
+}
+
+void hm_next_resolve(void)
+{
+	if (is_resolved)
+		return;
+	struct hm_next found = hm_next;
+
+	resolving = true;
+	/* First what must be there: such look-ups succeed, and a successful dlsym does not allocate. */
+	look_up(RTLD_NEXT, "malloc", &found.malloc, true);
+	look_up(RTLD_NEXT, "free", &found.free, true);
+	look_up(RTLD_NEXT, "calloc", &found.calloc, true);
+	look_up(RTLD_NEXT, "realloc", &found.realloc, true);
+	look_up(RTLD_NEXT, "memalign", &found.memalign, true);
+	look_up(RTLD_NEXT, "aligned_alloc", &found.aligned_alloc, true);
+	look_up(RTLD_NEXT, "posix_memalign", &found.posix_memalign, true);
+	look_up(RTLD_NEXT, "valloc", &found.valloc, true);
+	look_up(RTLD_NEXT, "pvalloc", &found.pvalloc, true);
+	look_up(RTLD_DEFAULT, "realloc", &found.visible_realloc, true);
+	look_up(RTLD_DEFAULT, "free", &found.visible_free, true);
+	look_up(RTLD_NEXT, "dlclose", &found.dlclose, true);
+	look_up(RTLD_NEXT, "_exit", &found.exit_now, true);
+	look_up(RTLD_NEXT, "_Exit", &found.Exit, true);
+	hm_next = found;
+	/* What may be missing: the message of the failure is then allocated by the allocator just found. */
+	look_up(RTLD_NEXT, "free_sized", &hm_next.free_sized, false);
+	look_up(RTLD_NEXT, "free_aligned_sized", &hm_next.free_aligned_sized, false);
+	hm_next.has_reallocarray = allocator_has_reallocarray();
+	resolving = false;
+	is_resolved = true;
 }

@@ -26,6 +26,10 @@ struct hm_next {
 	void *(*pvalloc)(size_t);
 	void (*free_sized)(void *, size_t);                 /* C23: may be NULL */
 	void (*free_aligned_sized)(void *, size_t, size_t); /* C23: may be NULL */
+	void *(*visible_realloc)(void *,
+				 size_t); /* the program's: ours, or that of an allocator in front of us */
+	void (*visible_free)(void *);
+	bool has_reallocarray; /* one of its own, not that of the C library */
 	int (*dlclose)(void *);
 	void (*exit_now)(int); /* _exit */
 	void (*Exit)(int);     /* _Exit */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "preload/recorder.h"
 
+#include "preload/cc.h"
 #include "preload/filter.h"
 #include "preload/float.h"
 #include "preload/frames.h"
@@ -14,8 +15,8 @@
 
 _Thread_local struct hm_thread hm_thread;
 
-/* Far enough that the thread does not come back, and below 2^63 as the fast path wants it. */
-static const uint64_t NEVER_BYTES = UINT64_C(1) << 62;
+/* Far enough that the thread does not come back. */
+static const int64_t NEVER_BYTES = INT64_C(1) << 62;
 
 static bool is_recording(void)
 {
@@ -46,12 +47,26 @@ static void stand_aside(struct hm_thread *thread, size_t size_bytes)
 		hm_sampler_undo(&thread->sampler, size_bytes);
 }
 
+/*
+ * A guard that is up belongs to a frame further out, or was left behind by a longjmp.  The second is as rare
+ * as it would be grave, the thread being never sampled again, so the stack is searched for that frame.
+ */
+static bool is_nested(struct hm_thread *thread, uintptr_t frame)
+{
+	enum { CFA_OFFSET = 16 }; /* a frame address is where FP is saved, below the return address */
+
+	if (HM_LIKELY(thread->busy_frame == 0))
+		return false;
+	return thread->busy_frame == HM_BUSY_THROUGHOUT ||
+	       hm_frames_contain(&thread->stack, frame + CFA_OFFSET, thread->busy_frame + CFA_OFFSET);
+}
+
 bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame, float *ret_weight)
 {
 	struct hm_thread *const thread = &hm_thread;
 	bool sampled = false;
 
-	if (thread->busy_frame != 0 && (uintptr_t)frame < thread->busy_frame) {
+	if (is_nested(thread, (uintptr_t)frame)) {
 		hm_sampler_undo(&thread->sampler, size_bytes);
 		return false;
 	}
@@ -141,6 +156,16 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 
 	if (atomic_load_explicit(has_samples, memory_order_relaxed) == 0)
 		atomic_store_explicit(has_samples, 1, memory_order_relaxed);
+}
+
+void hm_recorder_pause(void)
+{
+	hm_thread.busy_frame = 0;
+}
+
+void hm_recorder_resume(const void *frame)
+{
+	hm_thread.busy_frame = (uintptr_t)frame;
 }
 
 void hm_recorder_end(uint64_t address, size_t size_bytes, float weight)

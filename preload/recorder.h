@@ -31,6 +31,13 @@ bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame,
 /* `address` is what the allocator returned; 0: it failed, and nothing is recorded. */
 void hm_recorder_end(uint64_t address, size_t size_bytes, float weight);
 
+/*
+ * Between begin and end, around a call that may leave by an exception and would leave the guard up: it is
+ * lowered, and raised again.  `frame` is that of hm_recorder_begin.
+ */
+void hm_recorder_pause(void);
+void hm_recorder_resume(const void *frame);
+
 /* The block at `address` is about to be freed; nothing happens where it was not sampled. */
 void hm_recorder_freed(uint64_t address);
 

@@ -24,7 +24,7 @@ HM_EXPORT int heapmark_dump(const char *path)
 {
 	const int saved_errno = errno;
 
-	hm_thread.busy_frame = (uintptr_t)__builtin_frame_address(0);
+	hm_thread.busy_frame = HM_BUSY_THROUGHOUT;
 
 	const int error = hm_lifecycle_dump(path);
 

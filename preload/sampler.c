@@ -7,7 +7,7 @@
  * How far a thread goes before it looks at the control word again: a sleeping one wakes within 16 MiB of
  * allocations, and one that drew a long distance notices a shorter interval.
  */
-static const uint64_t CHECKPOINT_BYTES = 16 * 1024 * 1024;
+static const int64_t CHECKPOINT_BYTES = 16 * 1024 * 1024;
 
 void hm_sampler_seed(struct hm_sampler *sampler, uint64_t seed)
 {
@@ -31,7 +31,7 @@ static uint64_t draw_bits(struct hm_sampler *sampler)
  * An exponential distance, rounded down: points are hit by whole bytes, and n + 1 > floor(d) exactly when
  * n + 1 > d.  u is uniform in (0, 1] with 53 bits, so the longest distance is 53 ln 2 = 36.7 intervals.
  */
-static uint64_t draw_distance(struct hm_sampler *sampler, uint64_t interval_bytes)
+static int64_t draw_distance(struct hm_sampler *sampler, uint64_t interval_bytes)
 {
 	enum { UNIFORM_BITS = 53 };
 
@@ -40,10 +40,10 @@ static uint64_t draw_distance(struct hm_sampler *sampler, uint64_t interval_byte
 
 	const double u = (double)((draw_bits(sampler) >> (64 - UNIFORM_BITS)) + 1) * 0x1p-53;
 
-	return (uint64_t)(-hm_float_ln(u) * (double)interval_bytes);
+	return (int64_t)(-hm_float_ln(u) * (double)interval_bytes);
 }
 
-static void set_countdown(struct hm_sampler *sampler, uint64_t distance_bytes)
+static void set_countdown(struct hm_sampler *sampler, int64_t distance_bytes)
 {
 	sampler->is_point = distance_bytes <= CHECKPOINT_BYTES;
 	sampler->countdown_bytes = sampler->is_point ? distance_bytes : CHECKPOINT_BYTES;
@@ -65,20 +65,22 @@ static float weight_of(size_t size_bytes, uint64_t interval_bytes)
 
 static bool decide(struct hm_sampler *sampler, size_t size_bytes, uint64_t interval_bytes, float *ret_weight)
 {
-	uint64_t needed_bytes = (uint64_t)size_bytes + 1;
-	uint64_t distance_bytes = sampler->countdown_bytes + needed_bytes; /* as before the fast path */
+	int64_t covered_bytes = hm_sampler_covered_bytes(size_bytes);
 
 	if (!sampler->is_point) {
+		int64_t distance_bytes =
+			sampler->countdown_bytes + covered_bytes; /* as before the fast path */
+
 		if (interval_bytes == 0) {
 			fall_asleep(sampler);
 			return false;
 		}
 		/* The checkpoint lies inside this allocation: draw there, and look at the bytes behind it. */
-		needed_bytes -= distance_bytes;
+		covered_bytes -= distance_bytes;
 		sampler->interval_bytes = interval_bytes;
 		distance_bytes = draw_distance(sampler, interval_bytes);
-		if (needed_bytes <= distance_bytes) {
-			set_countdown(sampler, distance_bytes - needed_bytes);
+		if (covered_bytes <= distance_bytes) {
+			set_countdown(sampler, distance_bytes - covered_bytes);
 			return false;
 		}
 	}

@@ -27,34 +27,41 @@
 #include <stdint.h>
 
 struct hm_sampler {
-	uint64_t countdown_bytes; /* to the next point or checkpoint; the fast path takes away from it */
-	uint64_t interval_bytes;  /* in force when the countdown was drawn; 1: every allocation */
+	int64_t countdown_bytes; /* to the next point or checkpoint; the fast path takes away from it */
+	uint64_t interval_bytes; /* in force when the countdown was drawn; 1: every allocation */
 	uint64_t random_state;
 	bool is_point; /* a point lies at the end of the countdown; else a checkpoint: draw and look again */
 };
 
 /*
+ * The bytes that an allocation covers.  Bit 63 is cut off: a size that has it cannot succeed, and must not
+ * turn the countdown around; what is left of it may cost a few bytes of distance and a look for nothing.
+ */
+static inline int64_t hm_sampler_covered_bytes(size_t size_bytes)
+{
+	return (int64_t)(((uint64_t)size_bytes + 1) & INT64_MAX);
+}
+
+/*
  * The fast path: one subtraction.  True when the allocation may be sampled: hm_sampler_decide must be called.
- *
- * The comparison is unsigned and the countdown below 2^63, so a size that cannot succeed (PTRDIFF_MAX and
- * more) comes out true too and is put right by the slow path.  SIZE_MAX + 1 is 0 and changes nothing: such
- * an allocation fails.
+ * A signal handler that comes between the subtraction and hm_sampler_decide finds the countdown negative, so
+ * its own allocations are looked at as well.
  */
 static inline bool hm_sampler_is_due(struct hm_sampler *sampler, size_t size_bytes)
 {
-	bool borrow;
+	bool is_negative;
 
-	/* As __builtin_sub_overflow on the countdown, which compilers spread over a load and a store. */
+	/* In memory, which compilers spread over a load and a store. */
 	__asm__("subq %2, %0"
-		: "+m"(sampler->countdown_bytes), "=@ccc"(borrow)
-		: "r"((uint64_t)size_bytes + 1));
-	return borrow;
+		: "+m"(sampler->countdown_bytes), "=@ccs"(is_negative)
+		: "r"(hm_sampler_covered_bytes(size_bytes)));
+	return is_negative;
 }
 
 /* Takes hm_sampler_is_due back, for an allocation that is not to count. */
 static inline void hm_sampler_undo(struct hm_sampler *sampler, size_t size_bytes)
 {
-	sampler->countdown_bytes += (uint64_t)size_bytes + 1;
+	sampler->countdown_bytes += hm_sampler_covered_bytes(size_bytes);
 }
 
 /* Gives the sampler its random numbers, and a first draw to come: a new thread, a fork child. */

@@ -150,7 +150,11 @@ HM_EXPORT void *realloc(void *block, size_t size_bytes)
 	return hm_next.realloc(block, size_bytes);
 }
 
-/* Not passed on: the C library's own would call realloc, that is us, and be counted twice. */
+/*
+ * As the C library does it: by the realloc that the program sees.  That is ours, which counts; or that of an
+ * allocator in front of us, whose block this is then.  The C library's own leaves errno as realloc did; an
+ * allocator's own, after the BSD manual, says ENOMEM.
+ */
 HM_EXPORT void *reallocarray(void *block, size_t count, size_t size_bytes)
 {
 	size_t total_bytes;
@@ -160,11 +164,11 @@ HM_EXPORT void *reallocarray(void *block, size_t count, size_t size_bytes)
 		return NULL;
 	}
 
-	const bool is_sample_due = is_due(total_bytes);
+	void *const moved = hm_next.visible_realloc(block, total_bytes);
 
-	if (is_sample_due || may_be_sampled(block))
-		return slow_realloc(block, total_bytes, is_sample_due);
-	return hm_next.realloc(block, total_bytes);
+	if (moved == NULL && total_bytes != 0 && hm_next.has_reallocarray)
+		errno = ENOMEM;
+	return moved;
 }
 
 static HM_COLD int slow_posix_memalign(void **ret_block, size_t alignment, size_t size_bytes)
@@ -269,25 +273,21 @@ HM_EXPORT void *pvalloc(size_t size_bytes)
 	return hm_next.pvalloc(size_bytes);
 }
 
-/* C23.  An allocator that does not have these yet takes the block by free, which the standard allows. */
+/* C23.  An allocator that does not have these yet takes the block by the free that the program sees. */
 HM_EXPORT void free_sized(void *block, size_t size_bytes)
 {
-	if (may_be_sampled(block) && !forget(block))
-		return;
-	if (hm_next.free_sized != NULL)
+	if (hm_next.free_sized == NULL)
+		hm_next.visible_free(block);
+	else if (!may_be_sampled(block) || forget(block))
 		hm_next.free_sized(block, size_bytes);
-	else
-		hm_next.free(block);
 }
 
 HM_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size_bytes)
 {
-	if (may_be_sampled(block) && !forget(block))
-		return;
-	if (hm_next.free_aligned_sized != NULL)
+	if (hm_next.free_aligned_sized == NULL)
+		hm_next.visible_free(block);
+	else if (!may_be_sampled(block) || forget(block))
 		hm_next.free_aligned_sized(block, alignment, size_bytes);
-	else
-		hm_next.free(block);
 }
 
 /* Not of the family, but dlclose has no caller semantics, and after it addresses may mean something else. */
@@ -316,7 +316,7 @@ HM_EXPORT _Noreturn void _Exit(int status)
 /* For a program that does not allocate before main: its first sample finds the library started. */
 __attribute__((constructor)) static void start(void)
 {
-	hm_thread.busy_frame = (uintptr_t)__builtin_frame_address(0);
+	hm_thread.busy_frame = HM_BUSY_THROUGHOUT;
 	(void)hm_lifecycle_prepare(
 		(const void *)(uintptr_t)start); /* called by the loader, but between two objects */
 	hm_thread.busy_frame = 0;

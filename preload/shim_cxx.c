@@ -4,14 +4,14 @@
  *
  * Where they come from the C++ runtime they end in malloc and free, which are counted there: then these only
  * pass the call on.  An allocator that defines the operators itself (jemalloc, tcmalloc, mimalloc) serves
- * them without calling malloc: then they are counted here.  Which of the two it is, is known when the first
- * operator is looked up.
+ * them without calling malloc: then they are counted here.  Which of the two it is, is known for each
+ * operator when it is looked up: jemalloc has the plain ones and leaves the aligned ones to the runtime.
  *
  * The operator underneath is looked up behind this library; where there is none (a C program that loads a C++
  * plug-in privately), in the dependencies of the object that called.
  *
- * Compiled with -fexceptions: bad_alloc passes through.  A guard it leaves behind is taken over by the next
- * event of the thread (preload/thread.h).
+ * Compiled with -fexceptions: bad_alloc passes through.  The guard that it leaves behind is noticed as one
+ * that belongs to no frame (preload/thread.h).
  */
 #include "preload/cc.h"
 #include "preload/filter.h"
@@ -85,11 +85,11 @@ static const char *const operator_name[OPERATORS] = {
 	[DELETE_ARRAY_ALIGNED_NOTHROW] = "_ZdaPvSt11align_val_tRKSt9nothrow_t",
 };
 
-/* NULL until first used; written more than once with the same value. */
-static void *_Atomic next_operator[OPERATORS];
-
-/* True where the operators are the allocator's own. */
-static _Atomic bool is_counted_here;
+/* What is underneath; written once, or more than once with the same values. */
+static struct {
+	void *_Atomic function;    /* NULL until first used */
+	_Atomic bool is_allocator; /* the allocator's own, which does not end in malloc: counted here */
+} next_operator[OPERATORS];
 
 /* In the object that called, or what it depends on.  That runtime then stays loaded: we keep its address. */
 static void *find_for_caller(const char *name, const void *caller)
@@ -115,31 +115,42 @@ static void *find_for_caller(const char *name, const void *caller)
 
 static HM_COLD void *look_up(enum operator_index which, const void *caller)
 {
+	const uintptr_t busy_frame = hm_thread.busy_frame;
+
+	hm_thread.busy_frame = HM_BUSY_THROUGHOUT; /* what the loader allocates now is not the program's */
+	hm_next_resolve();
+
 	void *function = dlsym(RTLD_NEXT, operator_name[which]);
 
-	hm_next_resolve();
 	if (function == NULL)
 		function = find_for_caller(operator_name[which], caller);
+	hm_thread.busy_frame = busy_frame;
 	if (function == NULL) {
 		hm_say("no %s after libheapmark.so and none for the object that calls it; is a C++ runtime "
 		       "missing?",
 		       operator_name[which]);
 		abort();
 	}
-	/* relaxed: written before the operator can be used, read by those who found the operator below */
-	if (hm_next_defines(function))
-		atomic_store_explicit(&is_counted_here, true, memory_order_relaxed);
+	/* relaxed: ordered before the function */
+	atomic_store_explicit(&next_operator[which].is_allocator, hm_next_defines(function),
+			      memory_order_relaxed);
 	/* release: pairs with next_of */
-	atomic_store_explicit(&next_operator[which], function, memory_order_release);
+	atomic_store_explicit(&next_operator[which].function, function, memory_order_release);
 	return function;
 }
 
 static inline void *next_of(enum operator_index which, const void *caller)
 {
-	/* acquire: is_counted_here is known by then */
-	void *const function = atomic_load_explicit(&next_operator[which], memory_order_acquire);
+	/* acquire: is_allocator is known by then */
+	void *const function = atomic_load_explicit(&next_operator[which].function, memory_order_acquire);
 
 	return HM_LIKELY(function != NULL) ? function : look_up(which, caller);
+}
+
+static inline bool is_counted_here(enum operator_index which)
+{
+	/* relaxed: after next_of */
+	return atomic_load_explicit(&next_operator[which].is_allocator, memory_order_relaxed);
 }
 
 static HM_COLD void *slow_new(new_function function, size_t size_bytes, uintptr_t second, uintptr_t third)
@@ -149,8 +160,11 @@ static HM_COLD void *slow_new(new_function function, size_t size_bytes, uintptr_
 	if (!hm_recorder_begin(size_bytes, __builtin_return_address(0), __builtin_frame_address(0), &weight))
 		return function(size_bytes, second, third);
 
+	hm_recorder_pause(); /* it may throw bad_alloc */
+
 	void *const block = function(size_bytes, second, third);
 
+	hm_recorder_resume(__builtin_frame_address(0));
 	hm_recorder_end((uintptr_t)block, size_bytes, weight);
 	return block;
 }
@@ -163,9 +177,7 @@ static inline __attribute__((always_inline)) void *new_through(enum operator_ind
 	void *const address = next_of(which, caller);
 
 	memcpy(&function, &address, sizeof(function));
-	/* relaxed: see look_up */
-	if (atomic_load_explicit(&is_counted_here, memory_order_relaxed) &&
-	    HM_UNLIKELY(hm_sampler_is_due(&hm_thread.sampler, size_bytes)))
+	if (is_counted_here(which) && HM_UNLIKELY(hm_sampler_is_due(&hm_thread.sampler, size_bytes)))
 		return slow_new(function, size_bytes, second, third);
 	return function(size_bytes, second, third);
 }
@@ -177,9 +189,8 @@ delete_through(enum operator_index which, const void *caller, void *block, uintp
 	void *const address = next_of(which, caller);
 
 	memcpy(&function, &address, sizeof(function));
-	/* relaxed: see look_up.  Forget before freeing, as free() does. */
-	if (atomic_load_explicit(&is_counted_here, memory_order_relaxed) &&
-	    HM_UNLIKELY(hm_filter_may_contain((uintptr_t)block)))
+	/* Forget before freeing, as free() does. */
+	if (is_counted_here(which) && HM_UNLIKELY(hm_filter_may_contain((uintptr_t)block)))
 		hm_recorder_freed((uintptr_t)block);
 	function(block, second, third);
 }

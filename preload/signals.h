@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Holds off every signal for the few instructions during which something of ours is locked, so that no
- * handler can leave by longjmp with the lock held.  Raw system calls: the C library's own functions leave
- * its internal signals (thread cancellation) deliverable.  Keeps errno.
+ * Holds off signals for the few instructions during which something of ours is locked, so that no handler can
+ * leave by longjmp with the lock held.  Not those that an instruction raises itself: the kernel kills a
+ * program that blocks such a signal when it comes, and single-stepping and seccomp's SIGSYS are uses of them.
+ * Raw system calls: the C library's own functions leave its internal signals (thread cancellation)
+ * deliverable.  Keeps errno.
  */
 #ifndef HM_PRELOAD_SIGNALS_H
 #define HM_PRELOAD_SIGNALS_H
@@ -19,10 +21,14 @@ struct hm_signals_saved {
 
 static inline void hm_signals_block(struct hm_signals_saved *ret_saved)
 {
-	const uint64_t all = UINT64_MAX;
+	/* Signal n is bit n - 1. */
+	const uint64_t synchronous = UINT64_C(1) << (SIGILL - 1) | UINT64_C(1) << (SIGTRAP - 1) |
+				     UINT64_C(1) << (SIGBUS - 1) | UINT64_C(1) << (SIGFPE - 1) |
+				     UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGSYS - 1);
+	const uint64_t held_off = ~synchronous;
 	const int saved_errno = errno;
 
-	(void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &ret_saved->mask, sizeof(all));
+	(void)syscall(SYS_rt_sigprocmask, SIG_BLOCK, &held_off, &ret_saved->mask, sizeof(held_off));
 	errno = saved_errno;
 }
 

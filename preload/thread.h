@@ -19,8 +19,8 @@ struct hm_thread {
 	struct hm_sampler sampler;
 	/*
 	 * The recursion guard: the frame of the function that is recording, 0 while none is.  A call from
-	 * a deeper frame is nested (our own allocations, a signal handler's) and is not recorded.  A call
-	 * from the same or an outer frame finds a guard that a longjmp has left behind, and takes it over.
+	 * a deeper frame is nested (our own allocations, a signal handler's) and is not recorded, unless that
+	 * frame is not on the stack any more: a longjmp has left the guard behind.
 	 */
 	uintptr_t busy_frame;
 	struct hm_stack_bounds stack;
@@ -28,6 +28,9 @@ struct hm_thread {
 };
 static_assert(sizeof(struct hm_thread) == 64,
 	      "one cache line, of the few hundred bytes that ld.so has to spare");
+
+/* For busy_frame: nothing is recorded, whatever the frame. */
+static const uintptr_t HM_BUSY_THROUGHOUT = UINTPTR_MAX;
 
 extern HM_HIDDEN _Thread_local struct hm_thread hm_thread __attribute__((tls_model("initial-exec")));
 

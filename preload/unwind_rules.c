@@ -126,6 +126,8 @@ static bool acquire(uint64_t self)
 
 static void release(void)
 {
+	/* relaxed: a hint; if it was we who were given up on, we have come back */
+	atomic_store_explicit(&lock_owner_given_up, 0, memory_order_relaxed);
 	/* release: pairs with acquire() */
 	atomic_store_explicit(&lock_owner, 0, memory_order_release);
 	/* relaxed: a waiter that is missed here wakes by itself */

@@ -6,8 +6,8 @@
  * for each address that ever stood in a sampled stack, and kept in one table for the whole process.
  * [docs/design.md: "The stack walk"]
  *
- * Looking a rule up is lock-free: any thread, any signal handler.  Compiling one takes the lock; all signals
- * are blocked meanwhile, so that no handler can leave by longjmp with the lock held.
+ * Looking a rule up is lock-free: any thread, any signal handler.  Compiling one takes the lock; signals are
+ * held off meanwhile (signals.h), so that no handler can leave by longjmp with the lock held.
  * Private memory only, nothing from the program's heap after hm_unwind_rules_init; keeps errno.
  *
  *
@@ -37,6 +37,9 @@
 
 #ifndef __x86_64__
 #error "the stack walk is written for x86-64: the shapes of rules below are those of its frames"
+#endif
+#if !defined(__GLIBC__) || !__GLIBC_PREREQ(2, 35)
+#error "the stack walk needs _dl_find_object, which tells without a lock what an address belongs to: glibc 2.35"
 #endif
 
 struct hm_ledger_file;
@@ -120,7 +123,7 @@ void hm_unwind_rules_after_fork_parent(void);
 void hm_unwind_rules_after_fork_child(void);
 
 /*
- * The lock itself, for a walk that libunwind steps (frames.c).  Signals are blocked from lock to unlock.
+ * The lock itself, for a walk that libunwind steps (frames.c).  Signals are held off from lock to unlock.
  * Returns false, with nothing changed, where the lock is not to be had; see above.
  */
 bool hm_unwind_rules_lock(struct hm_signals_saved *ret_saved);

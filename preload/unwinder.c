@@ -144,7 +144,9 @@ static bool is_readable(struct proven_pages *proven, uintptr_t address)
 	return true;
 }
 
-static int read_word(struct proven_pages *proven, uintptr_t address, unw_word_t *ret_word)
+/* Whatever lies there, between variables too. */
+__attribute__((no_sanitize("address", "thread"))) static int
+read_word(struct proven_pages *proven, uintptr_t address, unw_word_t *ret_word)
 {
 	if (!is_readable(proven, address))
 		return -UNW_EINVAL;

@@ -212,7 +212,8 @@ struct hm_ledger_string {
 
 /*
  * One executable segment of a loaded object: what pprof calls a mapping.  Written once; the same object
- * loaded again at the same address is the same module.  Modules are numbered from 1.
+ * loaded again at the same address is the same module.  Modules are numbered from 1: module i is entry i - 1
+ * of the segments taken together.
  */
 struct hm_ledger_module {
 	_Atomic uint32_t state; /* 0 free, 1 being written, 2 published [module.publish] */
@@ -306,7 +307,8 @@ static_assert(sizeof(struct hm_trie_node) == HM_UNIT, "a node is a cache line");
  * [live.claim] [live.publish]
  */
 struct hm_ledger_live_slot {
-	_Atomic uint64_t address; /* what the allocator returned; 0: empty */
+	_Atomic uint64_t
+		address; /* what the allocator returned; bit 63: a block the program reported; 0: empty */
 	_Atomic uint32_t generation;
 	_Atomic uint32_t stack_unit;
 	_Atomic uint64_t size_bytes;    /* as requested */

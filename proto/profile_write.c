@@ -78,6 +78,13 @@ struct mapping {
 	uint64_t id; /* 0: not written */
 };
 
+/* A stack that is written. */
+struct sample {
+	const struct hm_snapshot_stack *stack; /* borrowed */
+	const uint32_t *locations;             /* indexes, innermost first; ascending as their keys are */
+	uint32_t location_count;
+};
+
 /* A location's key in the hash table; key 0: empty. */
 struct location_slot {
 	uint64_t key;
@@ -106,7 +113,7 @@ struct writer {
 	uint32_t module_count;
 	uint32_t *places; /* of module i, by i - 1 */
 
-	const struct hm_snapshot_stack **samples; /* those that are written, in order */
+	struct sample *samples; /* in the order in which they are written */
 	uint32_t sample_count;
 
 	struct location_slot *location_slots;
@@ -288,49 +295,36 @@ static bool has_values(const struct hm_snapshot_stack *stack)
 	return (values[0] | values[1] | values[2] | values[3]) != 0;
 }
 
-static int compare_keys(const struct writer *writer, const struct hm_snapshot_stack *left,
-			const struct hm_snapshot_stack *right)
+static int choose_samples(struct writer *writer)
 {
-	uint64_t left_keys[FRAMES_MAX];
-	uint64_t right_keys[FRAMES_MAX];
-	const uint32_t left_count = list_keys(writer, left, left_keys);
-	const uint32_t right_count = list_keys(writer, right, right_keys);
+	const struct hm_snapshot *const snapshot = writer->snapshot;
 
-	for (uint32_t i = 0; i < left_count && i < right_count; i++) {
-		if (left_keys[i] != right_keys[i])
-			return left_keys[i] < right_keys[i] ? -1 : 1;
+	writer->samples =
+		hm_arena_allocate_array(&writer->arena, snapshot->stack_count, sizeof(*writer->samples));
+	if (writer->samples == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
+		if (has_values(&snapshot->stacks[i]))
+			writer->samples[writer->sample_count++].stack = &snapshot->stacks[i];
 	}
-	return (left_count > right_count) - (left_count < right_count);
+	return 0;
 }
 
 static int compare_samples(const void *left, const void *right, const void *context)
 {
-	const struct hm_snapshot_stack *const l = *(const struct hm_snapshot_stack *const *)left;
-	const struct hm_snapshot_stack *const r = *(const struct hm_snapshot_stack *const *)right;
+	const struct sample *const l = left;
+	const struct sample *const r = right;
 
-	if (l->inuse.bytes_fixed != r->inuse.bytes_fixed)
-		return l->inuse.bytes_fixed > r->inuse.bytes_fixed ? -1 : 1;
-	if (l->alloc.bytes_fixed != r->alloc.bytes_fixed)
-		return l->alloc.bytes_fixed > r->alloc.bytes_fixed ? -1 : 1;
-	return compare_keys(context, l, r);
-}
-
-static int order_samples(struct writer *writer)
-{
-	const struct hm_snapshot *const snapshot = writer->snapshot;
-	const struct hm_snapshot_stack **const samples =
-		hm_arena_allocate_array(&writer->arena, 2 * (size_t)snapshot->stack_count, sizeof(*samples));
-
-	if (samples == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
-		if (has_values(&snapshot->stacks[i]))
-			samples[writer->sample_count++] = &snapshot->stacks[i];
+	(void)context;
+	if (l->stack->inuse.bytes_fixed != r->stack->inuse.bytes_fixed)
+		return l->stack->inuse.bytes_fixed > r->stack->inuse.bytes_fixed ? -1 : 1;
+	if (l->stack->alloc.bytes_fixed != r->stack->alloc.bytes_fixed)
+		return l->stack->alloc.bytes_fixed > r->stack->alloc.bytes_fixed ? -1 : 1;
+	for (uint32_t i = 0; i < l->location_count && i < r->location_count; i++) {
+		if (l->locations[i] != r->locations[i])
+			return l->locations[i] < r->locations[i] ? -1 : 1;
 	}
-	hm_sort(samples, samples + snapshot->stack_count, writer->sample_count, sizeof(*samples),
-		compare_samples, writer);
-	writer->samples = samples;
-	return 0;
+	return (l->location_count > r->location_count) - (l->location_count < r->location_count);
 }
 
 /* --- Locations ---------------------------------------------------------------------------------------- */
@@ -370,7 +364,7 @@ static int collect_locations(struct writer *writer)
 	uint64_t keys[FRAMES_MAX];
 
 	for (uint32_t i = 0; i < writer->sample_count; i++) {
-		const uint32_t count = list_keys(writer, writer->samples[i], keys);
+		const uint32_t count = list_keys(writer, writer->samples[i].stack, keys);
 
 		while (writer->location_slot_count / 2 < writer->location_count + count) {
 			if (!grow_locations(writer))
@@ -418,6 +412,31 @@ static int order_locations(struct writer *writer)
 			mapping->end_address = (writer->addresses[i] / PAGE_BYTES + 1) * PAGE_BYTES;
 		}
 	}
+	return 0;
+}
+
+/* Gives every sample its locations, and the samples their order. */
+static int order_samples(struct writer *writer)
+{
+	const size_t count = writer->sample_count;
+	struct sample *const scratch = hm_arena_allocate_array(&writer->arena, count, sizeof(*scratch));
+	uint64_t keys[FRAMES_MAX];
+
+	if (scratch == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < count; i++) {
+		struct sample *const sample = &writer->samples[i];
+
+		sample->location_count = list_keys(writer, sample->stack, keys);
+		uint32_t *const locations =
+			hm_arena_allocate_array(&writer->arena, sample->location_count, sizeof(*locations));
+		if (locations == NULL)
+			return -ENOMEM;
+		for (uint32_t k = 0; k < sample->location_count; k++)
+			locations[k] = find_location(writer, keys[k])->location_index;
+		sample->locations = locations;
+	}
+	hm_sort(writer->samples, scratch, count, sizeof(*scratch), compare_samples, NULL);
 	return 0;
 }
 
@@ -586,7 +605,21 @@ static uint64_t function_id(struct writer *writer, const struct hm_line *line)
 
 /* --- The file ----------------------------------------------------------------------------------------- */
 
-/* Writes a part of the profile: a Profile in which only some fields are set. */
+/*
+ * Writes a part of the profile: a Profile in which only some fields are set, and which fits
+ * PACKED_BYTES_FIRST whatever is in it.
+ */
+static void emit_small(struct writer *writer, const Perftools__Profiles__Profile *part)
+{
+	if (writer->error != 0)
+		return;
+	const size_t size_bytes = perftools__profiles__profile__pack(part, writer->packed);
+
+	writer->raw_bytes += size_bytes;
+	writer->error = hm_gzip_write(writer->gzip, writer->packed, size_bytes);
+}
+
+/* The same for a part of any size. */
 static void emit(struct writer *writer, const Perftools__Profiles__Profile *part)
 {
 	const size_t size_bytes = perftools__profiles__profile__get_packed_size(part);
@@ -594,16 +627,16 @@ static void emit(struct writer *writer, const Perftools__Profiles__Profile *part
 	if (writer->error != 0)
 		return;
 	if (size_bytes > writer->packed_capacity_bytes) {
-		writer->packed = hm_arena_allocate(&writer->arena, 2 * size_bytes);
-		writer->packed_capacity_bytes = 2 * size_bytes;
-		if (writer->packed == NULL) {
+		uint8_t *const larger = hm_arena_allocate(&writer->arena, 2 * size_bytes);
+
+		if (larger == NULL) {
 			writer->error = -ENOMEM;
 			return;
 		}
+		writer->packed = larger;
+		writer->packed_capacity_bytes = 2 * size_bytes;
 	}
-	perftools__profiles__profile__pack(part, writer->packed);
-	writer->raw_bytes += size_bytes;
-	writer->error = hm_gzip_write(writer->gzip, writer->packed, size_bytes);
+	emit_small(writer, part);
 }
 
 static void set_value_type(struct writer *writer, Perftools__Profiles__ValueType *ret_type, const char *type,
@@ -636,24 +669,27 @@ static void emit_sample_types(struct writer *writer)
 
 static void emit_samples(struct writer *writer)
 {
+	/* A varint has at most 10 bytes; tags and lengths are in the 64. */
+	static_assert((FRAMES_MAX + VALUE_COUNT) * 10 + 64 <= PACKED_BYTES_FIRST, "a sample is a small part");
+
 	for (uint32_t i = 0; i < writer->sample_count; i++) {
 		uint64_t ids[FRAMES_MAX];
 		int64_t values[VALUE_COUNT];
 		Perftools__Profiles__Sample sample = PERFTOOLS__PROFILES__SAMPLE__INIT;
 		Perftools__Profiles__Sample *one[] = { &sample };
 		Perftools__Profiles__Profile part = PERFTOOLS__PROFILES__PROFILE__INIT;
-		const uint32_t count = list_keys(writer, writer->samples[i], ids);
+		const struct sample *const written = &writer->samples[i];
 
-		for (uint32_t k = 0; k < count; k++)
-			ids[k] = (uint64_t)find_location(writer, ids[k])->location_index + 1;
-		list_values(writer->samples[i], values);
-		sample.n_location_id = count;
+		for (uint32_t k = 0; k < written->location_count; k++)
+			ids[k] = (uint64_t)written->locations[k] + 1;
+		list_values(written->stack, values);
+		sample.n_location_id = written->location_count;
 		sample.location_id = ids;
 		sample.n_value = VALUE_COUNT;
 		sample.value = values;
 		part.n_sample = 1;
 		part.sample = one;
-		emit(writer, &part);
+		emit_small(writer, &part);
 	}
 }
 
@@ -827,9 +863,11 @@ static int begin(struct writer *writer, const struct hm_sink *sink)
 		return -ENOMEM;
 	int error = order_modules(writer);
 	if (error == 0)
-		error = order_samples(writer);
+		error = choose_samples(writer);
 	if (error == 0)
 		error = order_locations(writer);
+	if (error == 0)
+		error = order_samples(writer);
 	return error != 0 ? error : name_locations(writer);
 }
 

@@ -37,7 +37,8 @@
  * skipped.counters.
  *
  * Everything here: one thread at a time per snapshot; no malloc, stdio, locale or libm; does not keep errno.
- * Variances are added as doubles: inside a program that traps floating-point exceptions the caller masks them.
+ * Variances are added as doubles: inside a program that traps floating-point exceptions the caller masks
+ * them.
  */
 #ifndef HM_PROTO_SNAPSHOT_H
 #define HM_PROTO_SNAPSHOT_H
@@ -71,7 +72,8 @@ struct hm_snapshot_options {
 	 * modification.  CLOCK_REALTIME; 0: not known, the start is taken.
 	 */
 	uint64_t realtime_ns;
-	/* CLOCK_MONOTONIC_COARSE then, in ticks (HM_TICKS_PER_SECOND); 0: ages are counted by realtime_ns instead. */
+	/* CLOCK_MONOTONIC_COARSE then, in ticks (HM_TICKS_PER_SECOND); 0: ages are counted by realtime_ns
+	 * instead. */
 	uint64_t monotonic_ticks;
 	bool live_samples; /* copy the live table too; a profile does not need it */
 };

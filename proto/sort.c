@@ -11,6 +11,13 @@ struct sorting {
 	const void *context;
 };
 
+/* Whether element `left` may stand before element `right`. */
+static bool in_order(const struct sorting *sorting, const uint8_t *elements, size_t left, size_t right)
+{
+	return sorting->compare(elements + left * sorting->element_bytes,
+				elements + right * sorting->element_bytes, sorting->context) <= 0;
+}
+
 /* Merges the sorted runs [from, middle) and [middle, to) of `source` into the same places of `target`. */
 static void merge(const struct sorting *sorting, const uint8_t *source, uint8_t *target, size_t from,
 		  size_t middle, size_t to)
@@ -19,15 +26,19 @@ static void merge(const struct sorting *sorting, const uint8_t *source, uint8_t 
 	size_t left = from;
 	size_t right = middle;
 
+	if (middle == to || in_order(sorting, source, middle - 1, middle)) {
+		memcpy(target + from * bytes, source + from * bytes, (to - from) * bytes);
+		return;
+	}
 	for (size_t i = from; i < to; i++) {
 		const bool take_left =
-			left < middle &&
-			(right >= to || sorting->compare(source + left * bytes, source + right * bytes,
-							 sorting->context) <= 0);
+			left < middle && (right == to || in_order(sorting, source, left, right));
 		const size_t taken = take_left ? left++ : right++;
 
 		if (bytes == sizeof(uint64_t)) /* a constant size is one move */
 			memcpy(target + i * bytes, source + taken * bytes, sizeof(uint64_t));
+		else if (bytes == sizeof(uint32_t))
+			memcpy(target + i * bytes, source + taken * bytes, sizeof(uint32_t));
 		else
 			memcpy(target + i * bytes, source + taken * bytes, bytes);
 	}

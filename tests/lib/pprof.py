@@ -4,6 +4,7 @@
     profile = pprof.read("heapmark.x.1.pb.gz")
     profile.total()                     Figures of everything
     profile.total("parse")              Figures of all stacks in which a function has this name
+    profile.total("parse", among=names) ... and none of these names further in
     profile.losses                      {"stacks": 12}
 """
 import gzip
@@ -40,6 +41,10 @@ class Sample:
     def functions(self):
         return [frame.function for frame in self.frames]
 
+    def innermost(self, names):
+        """The first of these functions in the stack; None: it has none."""
+        return next((frame.function for frame in self.frames if frame.function in names), None)
+
 
 @dataclass
 class Profile:
@@ -49,10 +54,14 @@ class Profile:
     comments: list = field(default_factory=list)
     period: int = 0
 
-    def total(self, function=None):
-        """The sum over the stacks that contain a function of this name; over all where none is given."""
-        return sum((sample.figures for sample in self.samples if function is None or function in sample.functions()),
-                   Figures())
+    def total(self, function=None, among=()):
+        """
+        The sum over the stacks that contain a function of this name, and further in no other of the names in
+        `among`; over all where no name is given.
+        """
+        names = {function, *among}
+        return sum((sample.figures for sample in self.samples
+                    if function is None or sample.innermost(names) == function), Figures())
 
     def functions(self):
         return {function for sample in self.samples for function in sample.functions()}

@@ -90,6 +90,25 @@ hand_written_no_cfi_no_fp:
 	ret
 	.size	hand_written_no_cfi_no_fp, . - hand_written_no_cfi_no_fp
 
+	.globl	hand_written_trap
+	.type	hand_written_trap, @function
+hand_written_trap:
+	.cfi_startproc
+	push	%rbx
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbx, -16
+	push	%rbp
+	.cfi_def_cfa_offset 24
+	.cfi_offset %rbp, -24
+	pop	%rbp
+	.cfi_def_cfa_offset 16
+	pop	%rbx
+	.cfi_def_cfa_offset 8
+	int3
+	ret
+	.cfi_endproc
+	.size	hand_written_trap, . - hand_written_trap
+
 	// Addresses with a rule each.  Two bytes, so that no label is at the edge of a range.
 	.macro	rule name:req
 	.globl	\name
@@ -116,6 +135,8 @@ rules:
 	.cfi_def_cfa_offset 8
 	.cfi_offset %rbp, -0x100000
 	rule	rule_far_fp
+	.cfi_offset %rbp, 0
+	rule	rule_fp_at_cfa
 	// DW_CFA_def_cfa_expression: DW_OP_breg6 -8, DW_OP_deref
 	.cfi_escape 0x0f, 0x03, 0x76, 0x78, 0x06
 	// DW_CFA_expression of RBP: DW_OP_breg6 0

@@ -26,6 +26,9 @@ void hand_written_no_cfi_no_fp(visit_function *visit, void *argument, uintptr_t 
 /* Its call-frame information counts from RBX. */
 void hand_written_on_rbx(visit_function *visit, void *argument);
 
+/* Raises SIGTRAP when it has restored RBP and is about to return: what it saved lies below RSP then. */
+void hand_written_trap(void);
+
 /*
  * Instructions that never run, each with call-frame information of its own: what rules are made of.
  * CFA is at...
@@ -36,6 +39,7 @@ extern const char rule_on_fp[];     /* FP + 16, FP saved at CFA - 16 */
 extern const char rule_large[];     /* SP + 2^30 */
 extern const char rule_odd[];       /* SP + 12 */
 extern const char rule_far_fp[];    /* SP + 8, FP saved at CFA - 2^20 */
+extern const char rule_fp_at_cfa[]; /* SP + 8, FP saved at CFA */
 extern const char rule_realigned[]; /* the word at FP - 8, FP saved at FP */
 extern const char rule_added[];     /* the word at FP - 8, plus 8 */
 extern const char rule_on_rbx[];    /* RBX + 16 */

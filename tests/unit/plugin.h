@@ -4,15 +4,30 @@
 #define HM_TESTS_PLUGIN_H
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-/* PLUGIN_DIR: the directory they were built in. */
+/* The folder of the test itself, and in it plugins/. */
+static inline const char *plugin_directory(void)
+{
+	static char path[PATH_MAX];
+	const ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - sizeof("/plugins"));
+	char *const slash = length > 0 ? strrchr(path, '/') : NULL;
+
+	if (slash == NULL)
+		exit(1);
+	memcpy(slash, "/plugins", sizeof("/plugins"));
+	return path;
+}
+
 static inline void *plugin_open(const char *name)
 {
-	char path[4096];
+	char path[2 * PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/%s", PLUGIN_DIR, name);
+	snprintf(path, sizeof(path), "%s/%s", plugin_directory(), name);
 
 	void *const plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 

@@ -35,7 +35,8 @@ __attribute__((alias("exported_function"))) int __exported_alias(int value);
 __attribute__((alias("exported_function"))) int exported_function_too(int value);
 __attribute__((alias("exported_function"), unused)) static int a(int value);
 
-/* Assembly: a function without a size, one with, a label inside of it, and a name with a version. */
+/* Assembly: a function without a size, one with, and a label inside of it that has a size but is no function.
+ */
 __asm__(".text\n"
 	".globl sizeless\n"
 	".type sizeless, @function\n"
@@ -48,6 +49,7 @@ __asm__(".text\n"
 	"	nop; nop\n"
 	"inner_label:\n"
 	"	nop; nop; ret\n"
+	".size inner_label, .-inner_label\n"
 	"	.cfi_endproc\n"
 	".size sized, .-sized\n"
 	/* The description of a function without any symbol. */

@@ -18,7 +18,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -49,11 +51,15 @@ static void add(struct visits *visits, const struct hm_walk *walk)
 	visits->frames = walk->frame_count;
 }
 
+static enum hm_rule_kind kind_of(uint64_t frame)
+{
+	return (enum hm_rule_kind)hm_unwind_rule_find(hm_frame_address(frame)).kind;
+}
+
 /* libunwind reports return addresses, we the calls before them; what a signal interrupted is no call. */
 static bool is_same_frame(const uint64_t *ours, void *const *theirs, uint32_t index)
 {
-	const bool is_interrupted =
-		hm_unwind_rule_find(hm_frame_address(ours[index - 1])).kind == HM_RULE_SIGNAL;
+	const bool is_interrupted = kind_of(ours[index - 1]) == HM_RULE_SIGNAL;
 
 	return hm_frame_address(ours[index]) + !is_interrupted == (uintptr_t)theirs[index];
 }
@@ -67,7 +73,7 @@ static void show(const uint64_t *ours, uint32_t our_count, void *const *theirs, 
 
 		(void)dladdr((void *)(our_address != 0 ? our_address : (uintptr_t)their_address), &info);
 		fprintf(stderr, "\t%2u  %12lx rule %d  %12p  %s\n", i, our_address,
-			our_address != 0 ? (int)hm_unwind_rule_find(our_address).kind : -1, their_address,
+			our_address != 0 ? (int)kind_of(ours[i]) : -1, their_address,
 			info.dli_sname != NULL ? info.dli_sname : "?");
 	}
 }
@@ -159,7 +165,7 @@ static void test_exceptions(void)
 	check_same_and_complete(&visits, 14);
 }
 
-static struct visits *signal_visits;
+static struct visits signal_visits; /* by handlers, since a test began */
 static volatile sig_atomic_t signals_handled;
 
 static void handle(int number)
@@ -167,7 +173,7 @@ static void handle(int number)
 	const int saved_errno = errno;
 
 	(void)number;
-	visit(signal_visits);
+	visit(&signal_visits);
 	signals_handled++;
 	errno = saved_errno;
 }
@@ -181,13 +187,11 @@ static void set_handler(int number, void (*handler)(int), int flags)
 
 static void test_raise(int flags)
 {
-	struct visits visits = { 0 };
-
-	signal_visits = &visits;
+	signal_visits = (struct visits){ 0 };
 	set_handler(SIGUSR1, handle, flags);
 	CHECK_EQ(raise(SIGUSR1), 0);
 	CHECK_EQ(raise(SIGUSR1), 0);
-	check_same_and_complete(&visits, 2);
+	check_same_and_complete(&signal_visits, 2);
 }
 
 /* Something that passes through many kinds of instruction: string functions, the PLT, prologues. */
@@ -211,16 +215,31 @@ static void test_interrupted(int flags)
 	enum { SIGNALS = 300 };
 	const struct itimerval often = { { 0, 500 }, { 0, 500 } };
 	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
-	struct visits visits = { 0 };
 
-	signal_visits = &visits;
+	signal_visits = (struct visits){ 0 };
 	signals_handled = 0;
 	set_handler(SIGALRM, handle, flags);
 	CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
 	while (signals_handled < SIGNALS)
 		(void)work();
 	CHECK_EQ(setitimer(ITIMER_REAL, &never, NULL), 0);
-	check_same_and_complete(&visits, signals_handled);
+	check_same_and_complete(&signal_visits, signals_handled);
+}
+
+/* Wherever on its page the stack of the interrupted function ends. */
+static void test_about_to_return(void)
+{
+	enum { PAGE_BYTES = 4096, ALIGNMENT = 16, PLACES = PAGE_BYTES / ALIGNMENT };
+
+	signal_visits = (struct visits){ 0 };
+	set_handler(SIGTRAP, handle, SA_ONSTACK);
+	for (int place = 0; place < PLACES; place++) {
+		char *const room = __builtin_alloca(ALIGNMENT);
+
+		__asm__ volatile("" ::"r"(room) : "memory");
+		hand_written_trap();
+	}
+	check_same_and_complete(&signal_visits, PLACES);
 }
 
 static void test_signals(void)
@@ -235,6 +254,7 @@ static void test_signals(void)
 	CHECK_EQ(sigaltstack(&alternate, NULL), 0);
 	test_raise(SA_ONSTACK);
 	test_interrupted(SA_ONSTACK);
+	test_about_to_return();
 
 	/* The bounds are of the stack where the walk began. */
 	CHECK(bounds.low >= (uintptr_t)alternate.ss_sp - 4096 &&
@@ -340,6 +360,7 @@ static void check_truncated(const struct visits *visits, uint32_t frames_min)
 static void test_broken_frame_pointers(void)
 {
 	static uintptr_t not_on_the_stack[4];
+	uintptr_t circle_of_rules[4] = { (uintptr_t)circle_of_rules, (uintptr_t)rule_on_fp + 1 };
 	uintptr_t circle[4] = { (uintptr_t)circle, (uintptr_t)hand_written_no_cfi + 8 };
 	uintptr_t nonsense[4] = { 1, 8 };
 	const uintptr_t values[] = {
@@ -352,6 +373,7 @@ static void test_broken_frame_pointers(void)
 		(uintptr_t)nonsense,
 		(uintptr_t)circle,
 		(uintptr_t)circle + 1,
+		(uintptr_t)circle_of_rules,
 		UINT64_C(0x00007ffffffff000), /* the first page that is never there */
 		UINT64_C(0x0000800000000000), /* and the first address */
 		UINT64_C(0x8000000000000000),
@@ -422,6 +444,12 @@ static void raise_signal(void *argument)
 	CHECK_EQ(raise(SIGUSR1), 0);
 }
 
+static void handle_in_complex(int number)
+{
+	(void)number;
+	visit_in_complex(&signal_visits);
+}
+
 /* Frames that no rule describes: libunwind finishes these walks. */
 static void test_complex(void)
 {
@@ -435,11 +463,13 @@ static void test_complex(void)
 	run(visit_in_complex, &visits);
 	check_same_and_complete(&visits, 2 + SHAPES_COUNT);
 
-	visits = (struct visits){ 0 };
-	signal_visits = &visits;
+	signal_visits = (struct visits){ 0 };
 	set_handler(SIGUSR1, handle, 0);
 	hand_written_on_rbx(raise_signal, NULL);
-	check_same_and_complete(&visits, 1);
+	check_same_and_complete(&signal_visits, 1);
+	set_handler(SIGUSR1, handle_in_complex, 0);
+	raise_signal(NULL);
+	check_same_and_complete(&signal_visits, 2);
 }
 
 static void recurse_in_complex(void *argument)
@@ -577,20 +607,56 @@ static long stack_use(char *stack, void *(*body)(void *))
 	return SMALL_STACK_BYTES - unused_bytes;
 }
 
-/* What preload/frames.h promises. */
+/* What preload/frames.h promises; sanitizers put something between all variables. */
 static void test_stack_use(void)
 {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	const long factor = 4;
+#else
+	const long factor = 1;
+#endif
 	char *const stack = make_stack();
 	const long least = stack_use(stack, do_nothing);
 
 	(void)stack_use(stack, walk);
-	CHECK(stack_use(stack, walk) - least < 1024);
-	CHECK(stack_use(stack, compile) - least < 6 * 1024);
+	CHECK(stack_use(stack, walk) - least < 1024 * factor);
+	CHECK(stack_use(stack, compile) - least < 6 * 1024 * factor);
 	munmap(stack, SMALL_STACK_BYTES);
+}
+
+/* Without libunwind, walks follow frame pointers from the immediate caller on.  In a child: nothing else is
+ * tested so. */
+static void test_without_libunwind(void)
+{
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		const struct rlimit no_descriptors = { 0, 0 };
+		const char *reason = "";
+		struct visits visits = { 0 };
+
+		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &no_descriptors), 0);
+		CHECK(!hm_unwind_rules_init(&reason));
+		CHECK_STR(reason, "libunwind-x86_64.so.8 cannot be loaded");
+		CHECK(dlerror() == NULL);
+		visit_alone(&visits);
+		CHECK(visits.frames >= 1);
+		CHECK(hm_frame_module(visits.last[0]) != 0);
+		CHECK((uintptr_t)visit_alone < hm_frame_address(visits.last[0]) &&
+		      hm_frame_address(visits.last[0]) < (uintptr_t)visit_alone + 200);
+		_exit(check_failed_count != 0);
+	}
+
+	int status;
+
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
 }
 
 int main(void)
 {
+	test_without_libunwind();
+
 	void *const libunwind = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
 	const char *reason = "";
 

@@ -231,6 +231,8 @@ static void test_new_file(void)
 	CHECK_EQ(status.st_size, 100);
 	CHECK_EQ(write_file(in_directory("a"), HM_OUTPUT_NEW, 200), -EEXIST);
 	CHECK_EQ(size_of(in_directory("a")), 100);
+	CHECK_EQ(hm_output_open(in_directory("a"), HM_OUTPUT_NEW, &file),
+		 -EEXIST); /* known before the work */
 
 	/* Somebody takes the name between our first look and the end. */
 	CHECK_EQ(hm_output_open(in_directory("b"), HM_OUTPUT_NEW, &file), 0);
@@ -255,11 +257,21 @@ static void test_replaced_file(void)
 	CHECK_EQ(write_file(in_directory("a"), HM_OUTPUT_REPLACE, 10), 0);
 	CHECK_EQ(write_file(in_directory("a"), HM_OUTPUT_REPLACE, 20), 0);
 	CHECK_EQ(size_of(in_directory("a")), 20);
-	/* What is no regular file stays what it is. */
-	CHECK_EQ(write_file("/dev/null", HM_OUTPUT_REPLACE, 10), 0);
 	struct stat status;
-	CHECK(stat("/dev/null", &status) == 0 && S_ISCHR(status.st_mode));
-	CHECK_EQ(write_file("/dev/full", HM_OUTPUT_REPLACE, 10), -ENOSPC);
+	int64_t got = 0;
+
+	/* What is no regular file stays what it is, and is written into.  (In our own directory: a test that
+	 * asked for /dev/null would take it away from the machine on the day it fails.) */
+	CHECK_EQ(mkfifo(in_directory("pipe"), 0600), 0);
+	const int reader = open(in_directory("pipe"), O_RDONLY | O_NONBLOCK);
+	CHECK_EQ(write_file(in_directory("pipe"), HM_OUTPUT_REPLACE, 8), 0);
+	CHECK_EQ(read(reader, &got, sizeof(got)), 8);
+	CHECK(lstat(in_directory("pipe"), &status) == 0 && S_ISFIFO(status.st_mode));
+	close(reader);
+	CHECK_EQ(unlink(in_directory("pipe")), 0);
+	CHECK_EQ(symlink("/dev/full", in_directory("full")), 0);
+	CHECK_EQ(write_file(in_directory("full"), HM_OUTPUT_REPLACE, 10), -ENOSPC);
+	CHECK_EQ(unlink(in_directory("full")), 0);
 	char target[PATH_MAX + 64];
 	strcpy(target, in_directory("a"));
 	CHECK_EQ(symlink(target, in_directory("link")), 0);

@@ -197,7 +197,7 @@ static void test_impossible_sizes(void)
 			(void)sample(&sampler, impossible[which], 65536, &weight);
 		if (sample(&sampler, 1000, 65536, &weight))
 			add(&estimate, 1000, weight);
-		CHECK(sampler.countdown_bytes < UINT64_C(1) << 62);
+		CHECK(sampler.countdown_bytes >= 0 && sampler.countdown_bytes < INT64_C(1) << 62);
 	}
 	CHECK(fabs((estimate.objects - 100000) / sqrt(variance_objects(100000, 1000, 65536))) < Z_MAX);
 }

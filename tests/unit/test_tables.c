@@ -162,6 +162,7 @@ static void test_live(const char *directory)
 		CHECK(value.weight == 1.5F);
 		CHECK(!hm_live_take(&ledger, 0x550000000000 + i * 48, &value));
 	}
+	CHECK(!hm_live_take(&ledger, 0, &value)); /* an empty slot is not a block at 0 */
 	/* All are gone, and the filter, which has grown meanwhile, knows it. */
 	for (uint64_t i = 1; i <= COUNT; i++)
 		CHECK(!hm_filter_may_contain(0x550000000000 + i * 48));

@@ -9,11 +9,9 @@
 #include <malloc.h>
 #include <pthread.h>
 
-/* Those of the allocators that may lie underneath: not there means not loaded. */
+/* Of jemalloc, where that lies underneath. */
 extern int mallctl(const char *name, void *old_value, size_t *old_size, void *new_value, size_t new_size)
 	__attribute__((weak));
-extern int mi_version(void) __attribute__((weak));
-extern const char *tc_version(int *major, int *minor, const char **patch) __attribute__((weak));
 
 /* C23; the headers do not declare it yet. */
 extern void free_sized(void *block, size_t size_bytes) __attribute__((weak));
@@ -22,15 +20,6 @@ extern void free_aligned_sized(void *block, size_t alignment, size_t size_bytes)
 /* Sizes that cannot be allocated, out of the compiler's sight. */
 static volatile size_t huge_bytes = (size_t)PTRDIFF_MAX - 4096;
 static volatile size_t overflowing_count = SIZE_MAX / 8;
-
-static const char *allocator_name(void)
-{
-	if (mallctl != NULL)
-		return "jemalloc";
-	if (mi_version != NULL)
-		return "mimalloc";
-	return tc_version != NULL ? "tcmalloc" : "glibc";
-}
 
 static inline void *posix_aligned(size_t alignment, size_t size_bytes)
 {
@@ -302,7 +291,6 @@ int main(void)
 {
 	pthread_t thread;
 
-	say("allocator %s", allocator_name());
 	for (unsigned int index = 0; index < ALLOCATING_COUNT; index++) {
 		/* jemalloc has no pvalloc: the block would come from glibc and be freed by jemalloc. */
 		if (allocating[index].allocate != pvalloc_pages || mallctl == NULL)

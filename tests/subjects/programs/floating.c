@@ -8,19 +8,20 @@
 #include <fenv.h>
 #include <pthread.h>
 
-static SITE void floating_small(size_t size)
+static SITE void *floating_small(size_t size)
 {
-	free(malloc(size));
+	void *const block = malloc(size);
+
+	__asm__ volatile("" : : : "memory"); /* not a jump: the site has its frame */
+	return block;
 }
 
-static SITE void floating_large(size_t size)
+static SITE void *floating_large(size_t size)
 {
-	free(malloc(size));
-}
+	void *const block = malloc(size);
 
-static SITE void floating_kept(size_t size)
-{
-	(void)!malloc(size);
+	__asm__ volatile("" : : : "memory");
+	return block;
 }
 
 static void set_mode(const char *mode)
@@ -43,10 +44,11 @@ static void *run(void *argument)
 	const int rounding = fegetround();
 
 	for (size_t index = 0; index < 20000; index++) {
-		floating_small(index % 1000);
-		floating_large(index * 10);
-		if (index % 8 == 0)
-			floating_kept(index);
+		void *const small = floating_small(index % 1000);
+
+		if (index % 8 != 0)
+			free(small);
+		free(floating_large(index * 10));
 	}
 	say("exceptions raised: %d", fetestexcept(FE_ALL_EXCEPT));
 	say("rounding: %s", fegetround() == rounding ? "as set" : "another");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * handlers MODE, over an allocator that may be interrupted (reentrant.c): a timer of 1 kHz interrupts a loop
- * of allocations wherever it is, in the library above all.
+ * handlers MODE, over an allocator that may be interrupted anywhere (reentrant.c): the processor stops after
+ * each instruction of an allocation and its free, and a signal handler runs at the first one, in the next
+ * round at the second, and so on to the end; further in, where it is tables and no flags, at every 17th.
  *	nested   the handler allocates and frees
  *	jump     the handler leaves by siglongjmp, and what it interrupted never ends
  */
@@ -9,11 +10,21 @@
 
 #include <setjmp.h>
 #include <signal.h>
-#include <sys/time.h>
+#include <ucontext.h>
 
-enum { SIGNALS = 300, BLOCKS_AFTER = 100, DEPTH = 40 };
+enum {
+	TRAP_FLAG = 0x100,
+	DEPTH = 40,
+	EACH_INSTRUCTION = 150,
+	STRIDE = 17,
+	INSTRUCTIONS_MIN = 500, /* fewer: nothing is recorded any more */
+	INSTRUCTIONS_MAX = 20000,
+	WARM_BLOCKS = 2000,
+};
 
-static volatile sig_atomic_t signals_seen;
+static volatile sig_atomic_t instruction; /* of this round */
+static volatile sig_atomic_t interrupted; /* the one at which the handler runs */
+static void (*handler)(void);
 static sigjmp_buf back;
 
 TRUTH(in_loop)
@@ -28,97 +39,158 @@ static SITE struct block in_handler(size_t size)
 	return truth_allocated(&truth_of_in_handler, malloc(size), size);
 }
 
-TRUTH(after_jumps)
-static SITE struct block after_jumps(size_t size)
+TRUTH(after_jump)
+static SITE struct block after_jump(size_t size)
 {
-	return truth_allocated(&truth_of_after_jumps, malloc(size), size);
+	return truth_allocated(&truth_of_after_jump, malloc(size), size);
 }
 
-TRUTH(deep_after_jumps)
-static SITE struct block deep_after_jumps(size_t size, int depth)
+TRUTH(deep_after_jump)
+static SITE struct block deep_after_jump(size_t size, int depth)
 {
-	struct block block = depth > 0 ? deep_after_jumps(size, depth - 1)
-				       : truth_allocated(&truth_of_deep_after_jumps, malloc(size), size);
+	struct block block = depth > 0 ? deep_after_jump(size, depth - 1)
+				       : truth_allocated(&truth_of_deep_after_jump, malloc(size), size);
 
 	__asm__ volatile("" : : : "memory"); /* not a jump: each level has its frame */
 	return block;
 }
 
-/* A block of the handler comes while the library is at work, and is then none of its samples. */
-static void allocate_in_handler(int signal)
+static void allocate_and_free(void)
 {
-	(void)signal;
-	for (size_t size = 10; size < 15; size++) {
+	for (size_t size = 10; size < 13; size++) {
 		struct block block = in_handler(size);
 
 		truth_free(&block);
 	}
-	signals_seen++;
 }
 
-static void jump(int signal)
+static void jump(void)
 {
-	(void)signal;
-	signals_seen++;
 	siglongjmp(back, 1);
 }
 
-static void start_timer(void (*handler)(int), suseconds_t interval_us)
+static void trap(int signal, siginfo_t *info, void *context)
 {
-	struct sigaction action = { .sa_handler = handler };
-	const struct itimerval timer = { { 0, interval_us }, { 0, interval_us } };
+	ucontext_t *const interrupted_context = context;
 
-	if (sigaction(SIGALRM, &action, NULL) != 0 || setitimer(ITIMER_REAL, &timer, NULL) != 0)
-		abort();
+	(void)signal;
+	(void)info;
+	/* Where signals are blocked, no handler would run. */
+	if (instruction++ < interrupted || sigismember(&interrupted_context->uc_sigmask, SIGALRM) != 0)
+		return;
+	interrupted_context->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+	handler();
 }
 
-static void stop_timer(void)
-{
-	const struct itimerval off = { { 0, 0 }, { 0, 0 } };
+/*
+ * Between these a SIGTRAP follows every instruction.  Functions of their own, with their frames described:
+ * the stack is walked from inside them too.
+ */
+void begin_stepping(void);
+void end_stepping(void);
+/* clang-format off */
+__asm__(".pushsection .text\n"
+	"begin_stepping:\n"
+	"	.cfi_startproc\n"
+	"	pushfq\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	orq $0x100, (%rsp)\n"	/* TRAP_FLAG */
+	"	popfq\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	"end_stepping:\n"
+	"	.cfi_startproc\n"
+	"	pushfq\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	andq $~0x100, (%rsp)\n"
+	"	popfq\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	".popsection\n");
+/* clang-format on */
 
-	(void)setitimer(ITIMER_REAL, &off, NULL);
-	(void)signal(SIGALRM, SIG_IGN);
+/* Allocates and frees; true when the handler ran on the way. */
+static bool run_round(void)
+{
+	struct block block;
+
+	instruction = 0;
+	begin_stepping();
+	block = in_loop(20);
+	truth_free(&block);
+	end_stepping();
+	return instruction > interrupted;
 }
 
-static void allocate_until_enough(void)
+static void next_instruction(void)
 {
-	for (size_t round = 0; signals_seen < SIGNALS; round++) {
-		struct block block = in_loop(round % 100);
+	interrupted += interrupted < EACH_INSTRUCTION ? 1 : STRIDE;
+}
 
-		if (round % 64 != 0)
-			truth_free(&block);
+static void run_nested(void)
+{
+	handler = allocate_and_free;
+	while (run_round() && interrupted < INSTRUCTIONS_MAX)
+		next_instruction();
+}
+
+/* The thread goes on, first from a deeper stack than the one that was left, and is sampled as before. */
+static void run_jump(void)
+{
+	handler = allocate_and_free; /* for one round, so that what happens once has happened */
+	if (sigsetjmp(back, 1) != 0) {
+		struct block block = deep_after_jump(10, DEPTH);
+
+		truth_free(&block);
+		block = after_jump(10);
+		truth_free(&block);
+		next_instruction();
+	}
+	for (;;) {
+		const bool was_interrupted = run_round();
+
+		if (handler == jump && was_interrupted)
+			abort(); /* the handler does not return */
+		if (handler == jump || interrupted >= INSTRUCTIONS_MAX)
+			break;
+		handler = jump;
 	}
 }
 
-/* Which allocation of the loop was interrupted, and whether before or after it was counted, nobody knows. */
-static void tell_of_jumps(void)
+/*
+ * What happens once is not stepped: libunwind blocks all signals when it is asked for the rule of an address
+ * that is new, and a SIGTRAP that comes then is the end.  A round that is interrupted at its first
+ * instruction takes no more steps.  Here the live table grows.
+ */
+static void warm_up(void)
 {
-	truth_of_in_loop.alloc_objects = truth_of_in_loop.freed_objects = 0;
-	for (size_t size = 0; size < BLOCKS_AFTER; size++)
-		(void)deep_after_jumps(size, DEPTH);
-	for (size_t size = 0; size < BLOCKS_AFTER; size++)
-		(void)after_jumps(size);
-	say("truth %d after_jumps 100 4950 100 4950", (int)getpid());
-	say("truth %d deep_after_jumps 100 4950 100 4950", (int)getpid());
+	static struct block blocks[WARM_BLOCKS];
+
+	for (int index = 0; index < WARM_BLOCKS; index++)
+		blocks[index] = in_handler(1);
+	for (int index = 0; index < WARM_BLOCKS; index++)
+		truth_free(&blocks[index]);
 }
 
 int main(int argc, char **argv)
 {
-	if (argc != 2)
+	struct sigaction action = { .sa_sigaction = trap, .sa_flags = SA_SIGINFO };
+
+	if (argc != 2 || sigaction(SIGTRAP, &action, NULL) != 0)
 		return 2;
+	warm_up();
+	truth_of_in_handler.alloc_is_unknown = true; /* a block may come while the library is at work */
 	if (strcmp(argv[1], "nested") == 0) {
-		truth_of_in_handler.alloc_is_unknown = true;
-		start_timer(allocate_in_handler, 1000);
-		allocate_until_enough();
-		stop_timer();
-		truth_print();
+		run_nested();
 	} else {
-		start_timer(jump, 1000);
-		(void)sigsetjmp(back, 1);
-		allocate_until_enough();
-		stop_timer();
-		tell_of_jumps();
+		run_jump();
+		/* Whether what was left had been counted, nobody knows. */
+		truth_of_in_loop.alloc_is_unknown = truth_of_in_loop.inuse_is_unknown = true;
 	}
-	say("done");
+	say("%s", interrupted >= INSTRUCTIONS_MIN && interrupted < INSTRUCTIONS_MAX ? "interrupted everywhere"
+										    : "not as expected");
+	truth_print();
 	return 0;
 }

@@ -2,6 +2,9 @@
 /*
  * An allocator that signal handlers may call at any instant: one atomic addition a block, nothing is ever
  * used again.  glibc's would deadlock with itself, and hide what the library does.
+ *
+ * malloc calls memalign by its exported name, as it happens in allocators: then the library sees a call
+ * inside the call, and must not count it.
  */
 #include <errno.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * statistics RATE: mixes of sizes, allocated until some 200 samples of each are to be expected.  For each mix
+ * statistics RATE: mixes of sizes, allocated until some 400 samples of each are to be expected.  For each mix
  * it prints the sums, over all allocations of size s with p = 1 - exp(-(s + 1) / RATE), that the estimates
  * and their variances must come to:
  *
@@ -15,7 +15,7 @@
 #include <math.h>
 #include <pthread.h>
 
-enum { SAMPLES_EXPECTED = 200 };
+enum { SAMPLES_EXPECTED = 400 };
 
 static double rate_bytes;
 
@@ -25,12 +25,15 @@ static uint64_t draw(uint64_t *state)
 	return *state >> 33;
 }
 
-/* From 1 to 2^20, all orders of magnitude alike. */
+/*
+ * From 8 to 2^20, and of each order of magnitude about as many bytes: so each has as many samples, and the
+ * sum does not hang on a few that stand for much.
+ */
 static size_t draw_any(uint64_t *state)
 {
-	const uint64_t bits = draw(state) % 21;
+	const size_t smallest = (size_t)8 << __builtin_ctzll(draw(state) | UINT64_C(1) << 16);
 
-	return ((size_t)1 << bits) + draw(state) % ((size_t)1 << bits);
+	return smallest + draw(state) % smallest;
 }
 
 /* site, size */

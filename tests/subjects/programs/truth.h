@@ -32,7 +32,8 @@
 /* Counts of one site.  Any thread. */
 struct truth {
 	const char *name;
-	bool alloc_is_unknown; /* the C library allocates on the way; what is in use at the end is known */
+	bool alloc_is_unknown; /* for instance: the C library allocates on the way */
+	bool inuse_is_unknown;
 	uint64_t alloc_objects;
 	uint64_t alloc_bytes;
 	uint64_t freed_objects;
@@ -116,16 +117,27 @@ __attribute__((format(printf, 1, 2))) static inline void say(const char *format,
 		_exit(99);
 }
 
+static inline void truth_format(char *text, size_t text_bytes, bool is_unknown, uint64_t objects,
+				uint64_t bytes)
+{
+	if (is_unknown)
+		(void)snprintf(text, text_bytes, "? ?");
+	else
+		(void)snprintf(text, text_bytes, "%" PRIu64 " %" PRIu64, objects, bytes);
+}
+
 static inline void truth_print(void)
 {
 	for (const struct truth *truth = truth_first; truth != NULL; truth = truth->next) {
-		char alloc[64] = "? ?";
+		char alloc[64];
+		char inuse[64];
 
-		if (!truth->alloc_is_unknown)
-			(void)snprintf(alloc, sizeof(alloc), "%" PRIu64 " %" PRIu64, truth->alloc_objects,
-				       truth->alloc_bytes);
-		say("truth %d %s %s %" PRIu64 " %" PRIu64, (int)getpid(), truth->name, alloc,
-		    truth->alloc_objects - truth->freed_objects, truth->alloc_bytes - truth->freed_bytes);
+		truth_format(alloc, sizeof(alloc), truth->alloc_is_unknown, truth->alloc_objects,
+			     truth->alloc_bytes);
+		truth_format(inuse, sizeof(inuse), truth->inuse_is_unknown,
+			     truth->alloc_objects - truth->freed_objects,
+			     truth->alloc_bytes - truth->freed_bytes);
+		say("truth %d %s %s %s", (int)getpid(), truth->name, alloc, inuse);
 	}
 }
 

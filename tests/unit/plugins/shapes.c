@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Frames of many shapes, each with a call of `visit` in it.  Built several times, with different options of
- * the compiler and stripped; see tests/unit/frames.meson.
+ * the compiler and stripped; see meson.build.
  */
 #include "tests/unit/plugins/shapes.h"
 
-#include <alloca.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +37,7 @@ __attribute__((noinline)) static int in_recursion(int depth)
 
 __attribute__((noinline)) static void in_alloca(size_t size)
 {
-	char *const room = alloca(size);
+	char *const room = __builtin_alloca(size);
 
 	memset(room, 1, size);
 	visit_now();
@@ -48,7 +47,7 @@ __attribute__((noinline)) static void in_alloca(size_t size)
 __attribute__((noinline)) static void in_aligned(size_t size)
 {
 	_Alignas(64) char aligned[64];
-	char *const room = alloca(size);
+	char *const room = __builtin_alloca(size);
 
 	memset(aligned, 1, sizeof(aligned));
 	memset(room, 1, size);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calls `visit` while a C++ exception is on its way: before the throw, in a destructor that it runs, in the handler,
-// and after an exception that crossed the frames of a C function.
+// Calls `visit` while a C++ exception is on its way: before the throw, in a destructor that it runs, in the
+// handler, and after an exception that crossed the frames of a C function.
 #include <cstdlib>
 
 typedef void visit_function(void *argument);
@@ -31,7 +31,7 @@ struct visiting_destructor {
 
 __attribute__((noinline)) void throw_through(const visit_call &call, int depth)
 {
-	const visiting_destructor destructor = {call};
+	const visiting_destructor destructor = { call };
 
 	if (depth == 0) {
 		call();
@@ -53,7 +53,7 @@ int throwing_compare(const void *, const void *)
 // Returns how often `visit` was called, or -1 where an exception did not arrive.
 int throws_run(visit_function *visit, void *argument)
 {
-	const visit_call call = {visit, argument};
+	const visit_call call = { visit, argument };
 	int arrived = 0;
 
 	try {
@@ -64,7 +64,7 @@ int throws_run(visit_function *visit, void *argument)
 	}
 	compare_call = &call;
 	try {
-		int numbers[2] = {2, 1};
+		int numbers[2] = { 2, 1 };
 
 		std::qsort(numbers, 2, sizeof(numbers[0]), throwing_compare);
 	} catch (int) {
