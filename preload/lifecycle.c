@@ -145,7 +145,7 @@ static uint64_t make_token(void)
 	const uint64_t chance = image.config.seed != 0 ? 0 : now_ns(CLOCK_MONOTONIC);
 	const uint64_t generation = hm_ledger.base != NULL ? (uint64_t)getpid() << 32 : 0;
 
-	return (image.seed ^ chance ^ generation) | 1;
+	return (image.seed ^ chance ^ generation) << 1 | 1;
 }
 
 /* relaxed: of threads that come here at once, one decides for all */
@@ -171,7 +171,8 @@ static bool start_process(void)
 	return true;
 }
 
-static uintptr_t busy_before_fork; /* under the lock of the rules, which a fork holds from end to end */
+/* What the guard was before fork.  Beside struct hm_thread, whose line is full. */
+static _Thread_local uintptr_t busy_before_fork __attribute__((tls_model("initial-exec")));
 
 static void before_fork(void)
 {

@@ -160,12 +160,40 @@ static void find_build_id(struct range object, const Elf64_Phdr *headers, uint32
 	}
 }
 
+/*
+ * A program at fixed addresses may have holes between its segments, and for the loader each piece is then a
+ * range of its own, of which only one begins with the headers.  The kernel has told where they are; from them
+ * `object` becomes the whole.
+ */
+static const Elf64_Phdr *headers_of_main(struct range *object, uintptr_t load_bias, uint32_t *ret_count)
+{
+	const Elf64_Phdr *const headers = (const Elf64_Phdr *)getauxval(AT_PHDR);
+	const uint32_t count = (uint32_t)getauxval(AT_PHNUM);
+
+	if (headers == NULL || getauxval(AT_BASE) == 0) /* no interpreter: these are the loader's own */
+		return program_headers(*object, ret_count);
+	for (uint32_t i = 0; i < count; i++) {
+		const uintptr_t start = load_bias + headers[i].p_vaddr;
+
+		if (headers[i].p_type != PT_LOAD)
+			continue;
+		if (start < object->start)
+			object->start = page_start(start);
+		if (start + headers[i].p_memsz > object->end)
+			object->end = start + headers[i].p_memsz;
+	}
+	*ret_count = count;
+	return headers;
+}
+
 /* Fills in what the object's headers say about the executable segment around pc.  Returns false without one.
  */
 static bool describe_segment(struct range object, uintptr_t pc, struct module *ret_module)
 {
 	uint32_t count;
-	const Elf64_Phdr *const headers = program_headers(object, &count);
+	const Elf64_Phdr *const headers = (ret_module->flags & HM_MODULE_MAIN) != 0
+						  ? headers_of_main(&object, ret_module->load_bias, &count)
+						  : program_headers(object, &count);
 
 	if (headers == NULL) { /* better the whole object than nothing */
 		ret_module->start = object.start;

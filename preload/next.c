@@ -209,6 +209,32 @@ bool hm_next_defines(const void *function)
 	return function != NULL && object_of(function) == object_of(malloc_address);
 }
 
+/* The allocator's object; empty where it is the C library. */
+static struct {
+	uintptr_t start;
+	uintptr_t size_bytes;
+} allocator;
+
+static void find_allocator(void)
+{
+	const void *malloc_address;
+	const void *libc_address;
+	struct dl_find_object object;
+
+	memcpy(&malloc_address, &hm_next.malloc, sizeof(malloc_address));
+	memcpy(&libc_address, &hm_next.dlclose, sizeof(libc_address));
+	if (object_of(malloc_address) == object_of(libc_address) ||
+	    _dl_find_object((void *)(uintptr_t)malloc_address, &object) != 0)
+		return;
+	allocator.start = (uintptr_t)object.dlfo_map_start;
+	allocator.size_bytes = (uintptr_t)object.dlfo_map_end - allocator.start;
+}
+
+bool hm_next_is_allocator(const void *address)
+{
+	return (uintptr_t)address - allocator.start < allocator.size_bytes;
+}
+
 static bool allocator_has_reallocarray(void)
 {
 	const void *const function = dlsym(RTLD_NEXT, "reallocarray");
@@ -245,6 +271,7 @@ void hm_next_resolve(void)
 	look_up(RTLD_NEXT, "free_sized", &hm_next.free_sized, false);
 	look_up(RTLD_NEXT, "free_aligned_sized", &hm_next.free_aligned_sized, false);
 	hm_next.has_reallocarray = allocator_has_reallocarray();
+	find_allocator();
 	resolving = false;
 	is_resolved = true;
 }

@@ -49,6 +49,12 @@ bool hm_next_owns(const void *block);
 /* The usable size of a block in the static arena. */
 size_t hm_next_owned_size(const void *block);
 
+/*
+ * Whether the code at `address` is the allocator's, where that is an object of its own: its calls to the
+ * functions it exports are not the program's.  Always false where the allocator is the C library.
+ */
+bool hm_next_is_allocator(const void *address);
+
 /* Whether `function` is defined by the object that defines the allocator's malloc. */
 bool hm_next_defines(const void *function);
 

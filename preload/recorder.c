@@ -7,6 +7,7 @@
 #include "preload/frames.h"
 #include "preload/ledger_file.h"
 #include "preload/lifecycle.h"
+#include "preload/next.h"
 #include "preload/process.h"
 #include "preload/stacks.h"
 #include "preload/thread.h"
@@ -61,13 +62,29 @@ static bool is_nested(struct hm_thread *thread, uintptr_t frame)
 	       hm_frames_contain(&thread->stack, frame + CFA_OFFSET, thread->busy_frame + CFA_OFFSET);
 }
 
+/*
+ * An allocation that is not the program's own: a point in it is thrown away and the next distance drawn.  To
+ * take the subtraction back would leave a distance that is known to be shorter than this allocation, and the
+ * next ones would be sampled too often.
+ */
+static void pass_over(struct hm_thread *thread, size_t size_bytes)
+{
+	float ignored_weight;
+
+	if (is_recording())
+		(void)hm_sampler_decide(&thread->sampler, size_bytes, hm_lifecycle_interval_bytes(),
+					&ignored_weight);
+	else
+		hm_sampler_undo(&thread->sampler, size_bytes);
+}
+
 bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame, float *ret_weight)
 {
 	struct hm_thread *const thread = &hm_thread;
 	bool sampled = false;
 
 	if (is_nested(thread, (uintptr_t)frame)) {
-		hm_sampler_undo(&thread->sampler, size_bytes);
+		pass_over(thread, size_bytes);
 		return false;
 	}
 	thread->busy_frame = (uintptr_t)frame;
@@ -80,9 +97,11 @@ bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame,
 
 		if (thread->process_token != token)
 			adopt(thread, token, size_bytes);
+		/* A call of the allocator to itself is part of one that was looked at already: passed over.
+		 */
 		sampled = hm_sampler_decide(&thread->sampler, size_bytes, hm_lifecycle_interval_bytes(),
 					    ret_weight) &&
-			  (is_recording() || hm_lifecycle_start());
+			  !hm_next_is_allocator(caller) && (is_recording() || hm_lifecycle_start());
 	}
 	if (!sampled)
 		thread->busy_frame = 0;
