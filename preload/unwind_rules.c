@@ -89,7 +89,7 @@ static bool is_worth_waiting(uint64_t owner, uint64_t self)
 	/* relaxed: another second of waiting at worst */
 	if (owner == atomic_load_explicit(&lock_owner_given_up, memory_order_relaxed))
 		return false;
-	return (owner & owner_forks) == 0 || (self & owner_forks) != 0;
+	return true;
 }
 
 static void wait_for_change(uint64_t owner)
@@ -106,10 +106,12 @@ static void wait_for_change(uint64_t owner)
 
 static bool acquire(uint64_t self)
 {
-	enum { WAITS_MAX = 1000 }; /* of a millisecond at most */
+	/* Of a millisecond at most.  A fork takes as long as its page tables are large; it may also be
+	 * waiting for something that the caller of this very malloc holds (a lock of the C library's). */
+	enum { WAITS_MAX = 1000, WAITS_FOR_FORK_MAX = 100 };
 	uint64_t owner = 0;
 
-	for (int waits = 0; waits < WAITS_MAX; waits++) {
+	for (int waits = 0; waits < ((owner & owner_forks) != 0 ? WAITS_FOR_FORK_MAX : WAITS_MAX); waits++) {
 		owner = 0;
 		/* acquire: pairs with release(); sees all that its last holder did */
 		if (atomic_compare_exchange_strong_explicit(&lock_owner, &owner, self, memory_order_acquire,
@@ -119,8 +121,9 @@ static bool acquire(uint64_t self)
 			return false;
 		wait_for_change(owner);
 	}
-	/* relaxed: see is_worth_waiting */
-	atomic_store_explicit(&lock_owner_given_up, owner, memory_order_relaxed);
+	/* relaxed: see is_worth_waiting.  The next fork of that thread is another story. */
+	if ((owner & owner_forks) == 0)
+		atomic_store_explicit(&lock_owner_given_up, owner, memory_order_relaxed);
 	return false;
 }
 
