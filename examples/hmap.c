@@ -374,7 +374,7 @@ static bool chain_find(struct hmap_bucket *chain, uint64_t hash, uint64_t key, s
 	for (struct hmap_bucket *bucket = chain; bucket != NULL; bucket = bucket->overflow) {
 		for (unsigned i = 0; i < SLOTS; i++) {
 			if (bucket->tophash[i] == tophash && bucket->keys[i] == key) {
-				*ret_slot = (struct slot){bucket, i};
+				*ret_slot = (struct slot){ bucket, i };
 				return true;
 			}
 			if (bucket->tophash[i] == EMPTY_REST)
@@ -387,7 +387,7 @@ static bool chain_find(struct hmap_bucket *chain, uint64_t hash, uint64_t key, s
 /* The first empty slot of a chain; where all are taken, the place behind the last one: index SLOTS. */
 static struct slot chain_find_room(struct hmap_bucket *chain)
 {
-	struct slot slot = {chain, 0};
+	struct slot slot = { chain, 0 };
 
 	while (slot.bucket->tophash[slot.index] > EMPTY) {
 		slot.index++;
@@ -395,7 +395,7 @@ static struct slot chain_find_room(struct hmap_bucket *chain)
 			continue;
 		if (slot.bucket->overflow == NULL)
 			break;
-		slot = (struct slot){slot.bucket->overflow, 0};
+		slot = (struct slot){ slot.bucket->overflow, 0 };
 	}
 	return slot;
 }
@@ -413,7 +413,7 @@ static bool chain_step_back(struct hmap_bucket *chain, struct slot *slot)
 	struct hmap_bucket *before = chain;
 	while (before->overflow != slot->bucket)
 		before = before->overflow;
-	*slot = (struct slot){before, SLOTS - 1};
+	*slot = (struct slot){ before, SLOTS - 1 };
 	return true;
 }
 
@@ -534,8 +534,8 @@ static void move_chain(struct hmap *map, size_t index)
 {
 	const size_t old_count = map->old->bucket_count;
 	const bool doubling = is_doubling(map);
-	struct slot low = {&map->table->buckets[index], 0};
-	struct slot high = {doubling ? &map->table->buckets[index + old_count] : NULL, 0};
+	struct slot low = { &map->table->buckets[index], 0 };
+	struct slot high = { doubling ? &map->table->buckets[index + old_count] : NULL, 0 };
 
 	for (struct hmap_bucket *from = &map->old->buckets[index]; from != NULL; from = from->overflow) {
 		for (unsigned i = 0; i < SLOTS; i++) {
@@ -549,7 +549,7 @@ static void move_chain(struct hmap *map, size_t index)
 			struct slot *to = goes_high ? &high : &low;
 
 			if (to->index == SLOTS)
-				*to = (struct slot){table_add_overflow(map, map->table, to->bucket), 0};
+				*to = (struct slot){ table_add_overflow(map, map->table, to->bucket), 0 };
 			slot_fill(*to, tophash, from->keys[i], from->values[i]);
 			to->index++;
 			from->tophash[i] = goes_high ? EVACUATED_HIGH : EVACUATED_LOW;
@@ -634,7 +634,7 @@ static int insert_new(struct hmap *map, uint64_t hash, uint64_t key, uint64_t va
 
 		if (error != 0)
 			return error;
-		slot = (struct slot){table_add_overflow(map, map->table, slot.bucket), 0};
+		slot = (struct slot){ table_add_overflow(map, map->table, slot.bucket), 0 };
 	}
 	slot_fill(slot, tophash_of(hash), key, value);
 	map->len++;
@@ -743,7 +743,7 @@ void hmap_iter_init(struct hmap_iter *iter, struct hmap *map)
 {
 	/* relaxed: no write runs beside this, so whoever frees tables next comes after it anyway */
 	atomic_fetch_add_explicit(&map->iterator_count, 1, memory_order_relaxed);
-	*iter = (struct hmap_iter){.map = map, .table = map->table};
+	*iter = (struct hmap_iter){ .map = map, .table = map->table };
 }
 
 void hmap_iter_done(struct hmap_iter *iter)
@@ -858,7 +858,7 @@ static const char *check_chain(const struct hmap *map, const struct hmap_table *
 
 static const char *check_table(const struct hmap *map, const struct hmap_table *table, struct census *census)
 {
-	struct census own = {0};
+	struct census own = { 0 };
 	const char *wrong = NULL;
 
 	if (table->bucket_count == 0 || (table->bucket_count & (table->bucket_count - 1)) != 0)
@@ -909,7 +909,7 @@ static size_t table_bytes(const struct hmap_table *table)
 
 const char *hmap_check(const struct hmap *map)
 {
-	struct census census = {0};
+	struct census census = { 0 };
 	const char *wrong = NULL;
 	size_t bytes = sizeof(*map);
 

@@ -101,7 +101,7 @@ static int run_window(const struct request *request, struct hmap_stats *ret_stat
 
 static int run_fill(const struct request *request, struct hmap_stats *ret_stats)
 {
-	const struct request all = {.n = request->n, .window = request->n};
+	const struct request all = { .n = request->n, .window = request->n };
 
 	return run_window(&all, ret_stats);
 }
@@ -121,10 +121,10 @@ static int run_drain(const struct request *request, struct hmap_stats *ret_stats
 }
 
 static const struct scenario scenarios[] = {
-	{"fill", "[N]", "N distinct keys go in", 1000000, 0, run_fill},
-	{"drain", "[N]", "N distinct keys go in, then all come out", 1000000, 0, run_drain},
-	{"window", "[N [WINDOW]]", "N keys go in, only the last WINDOW of them stay", 10000000, 100,
-	 run_window},
+	{ "fill", "[N]", "N distinct keys go in", 1000000, 0, run_fill },
+	{ "drain", "[N]", "N distinct keys go in, then all come out", 1000000, 0, run_drain },
+	{ "window", "[N [WINDOW]]", "N keys go in, only the last WINDOW of them stay", 10000000, 100,
+	  run_window },
 };
 enum { SCENARIO_COUNT = sizeof(scenarios) / sizeof(scenarios[0]) };
 
@@ -184,7 +184,7 @@ static int parse_operand(const char *name, const char *text, uint64_t *ret_value
 static int parse_request(const struct scenario *scenario, int operand_count, char **operands,
 			 struct request *ret_request)
 {
-	struct request request = {.n = scenario->default_n};
+	struct request request = { .n = scenario->default_n };
 	const int operands_max = scenario->n_per_window != 0 ? 2 : 1;
 
 	if (operand_count > operands_max) {

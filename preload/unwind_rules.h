@@ -20,10 +20,10 @@
  *   held by                                   then
  *   another thread that compiles              wait, at most a second, once (a debugger may stop it)
  *   ourselves, in a signal handler            go without
- *   a thread that is inside fork()            wait, at most 0.1 s: fork may be waiting for one that our caller
- *                                             holds, stdio's say
- *   a thread of another process, which a      go without, for good: its libunwind was copied in mid-thought.
- *   child of _Fork or clone inherited         fork() itself never leaves this behind, see before_fork
+ *   a thread that is inside fork()            wait, at most 0.1 s: fork may be waiting for a lock of our
+ *                                             caller's, stdio's say
+ *   a thread of another process, which a      go without, for good: its libunwind was copied in
+ *   child of _Fork or clone inherited         mid-thought.  fork() itself never leaves this behind
  */
 #ifndef HM_PRELOAD_UNWIND_RULES_H
 #define HM_PRELOAD_UNWIND_RULES_H

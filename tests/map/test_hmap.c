@@ -347,7 +347,7 @@ static void test_hash_spread(void)
 	struct hmap *map = new_map(7);
 
 	for (unsigned shift = 0; shift <= 44; shift += 4) {
-		uint32_t top[256] = {0};
+		uint32_t top[256] = { 0 };
 		double low_chi = 0;
 		double top_chi = 0;
 
@@ -604,14 +604,14 @@ struct load {
 	uint32_t insert_percent[6]; /* of the operations of each phase */
 };
 enum { PHASE_OPERATIONS = 10000 };
-static const struct load tiny = {20, 20, {95, 50, 5, 50, 80, 20}};
-static const struct load small = {1500, 1500, {95, 50, 5, 50, 80, 20}};
-static const struct load large = {UNIVERSE_MAX, UNIVERSE_MAX, {95, 50, 5, 50, 80, 20}};
+static const struct load tiny = { 20, 20, { 95, 50, 5, 50, 80, 20 } };
+static const struct load small = { 1500, 1500, { 95, 50, 5, 50, 80, 20 } };
+static const struct load large = { UNIVERSE_MAX, UNIVERSE_MAX, { 95, 50, 5, 50, 80, 20 } };
 
 /* Kept nearly as full as 16, 128 and 2048 buckets may be (104, 832, 13,312 entries), and ever new keys. */
-static const struct load tiny_churn = {200, 102, {90, 60, 90, 60, 90, 5}};
-static const struct load small_churn = {1500, 820, {90, 60, 90, 5, 90, 60}};
-static const struct load large_churn = {UNIVERSE_MAX, 13200, {90, 90, 90, 90, 60, 90}};
+static const struct load tiny_churn = { 200, 102, { 90, 60, 90, 60, 90, 5 } };
+static const struct load small_churn = { 1500, 820, { 90, 60, 90, 5, 90, 60 } };
+static const struct load large_churn = { UNIVERSE_MAX, 13200, { 90, 90, 90, 90, 60, 90 } };
 
 static void run_random(const struct load *load, uint64_t seed, uint32_t operation_count,
 		       uint32_t refuse_one_in)
@@ -762,19 +762,19 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } tests[] = {
-	{"doubling thresholds", test_doubling_thresholds},
-	{"block sizes", test_block_sizes},
-	{"overflow count", test_overflow_count},
-	{"evacuation pace", test_evacuation_pace},
-	{"same-size growth", test_same_size_growth},
-	{"overflow estimate", test_overflow_estimate},
-	{"hash spread", test_hash_spread},
-	{"seeds", test_seeds},
-	{"retired tables", test_retired_tables},
-	{"random operations", test_random_operations},
-	{"random refusals", test_random_refusals},
-	{"every refusal", test_every_refusal},
-	{"delete without memory", test_delete_without_memory},
+	{ "doubling thresholds", test_doubling_thresholds },
+	{ "block sizes", test_block_sizes },
+	{ "overflow count", test_overflow_count },
+	{ "evacuation pace", test_evacuation_pace },
+	{ "same-size growth", test_same_size_growth },
+	{ "overflow estimate", test_overflow_estimate },
+	{ "hash spread", test_hash_spread },
+	{ "seeds", test_seeds },
+	{ "retired tables", test_retired_tables },
+	{ "random operations", test_random_operations },
+	{ "random refusals", test_random_refusals },
+	{ "every refusal", test_every_refusal },
+	{ "delete without memory", test_delete_without_memory },
 };
 
 int main(void)
