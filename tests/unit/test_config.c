@@ -78,7 +78,7 @@ static int read_and_count(struct hm_config *config)
 static void test_rates(void)
 {
 	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
-		struct hm_config config;
+		struct hm_config config = { 0 };
 
 		clear();
 		if (rates[i].text != NULL)
@@ -91,7 +91,7 @@ static void test_rates(void)
 
 static void test_combined(void)
 {
-	struct hm_config config;
+	struct hm_config config = { 0 };
 
 	clear();
 	setenv("HEAPMARK", "rate=64K,dir=/tmp/p,children=0,frames=16,max=1M,verbose=1", 1);
@@ -118,7 +118,7 @@ static void test_combined(void)
 
 static void test_defaults(void)
 {
-	struct hm_config config;
+	struct hm_config config = { 0 };
 	char working[PATH_MAX];
 
 	clear();
@@ -133,7 +133,7 @@ static void test_defaults(void)
 
 static void test_directory(void)
 {
-	struct hm_config config;
+	struct hm_config config = { 0 };
 	char expected[PATH_MAX + 64];
 	char working[PATH_MAX];
 	char *const too_long = malloc(PATH_MAX + 1);
@@ -154,7 +154,7 @@ static void test_directory(void)
 
 static void test_nonsense(void)
 {
-	struct hm_config config;
+	struct hm_config config = { 0 };
 
 	clear();
 	setenv("HEAPMARK_FRAMES", "129", 1);
