@@ -3,8 +3,8 @@
  * Which allocations are sampled, and for how many each stands.
  *
  * Along the bytes that a thread allocates lies a Poisson process of points, `interval` bytes apart on
- *average. An allocation of s bytes covers s + 1 of them (so that empty ones can be hit) and is sampled if it
- * covers a point:
+ * average.  An allocation of s bytes covers s + 1 of them (so that empty ones can be hit) and is sampled if
+ * it covers a point:
  *
  *	probability  p = 1 - e^(-(s+1)/interval)        weight  w = 1/p        docs/accuracy.md
  *

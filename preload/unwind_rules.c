@@ -18,7 +18,7 @@
  *   [rule.replace]   put: slot.rule                  hm_unwind_rule_find: the same pc is there still
  *
  * A reader that finds a slot with its pc, reads the rule, and finds the pc there still, has the rule of that
- *pc: had it read the rule of another, [rule.replace] would have shown it TAKEN or the other pc.
+ * pc: had it read the rule of another, [rule.replace] would have shown it TAKEN or the other pc.
  */
 #include "preload/unwind_rules.h"
 

@@ -3,7 +3,7 @@
  * How a library that steps frames is made to say what it would do
  * ---------------------------------------------------------------
  * libunwind is asked to step one frame of a process that does not exist.  Its registers hold tags, and so
- *does its stack: what is read at SP+24 is "the word at SP+24".  After the step the caller's registers are
+ * does its stack: what is read at SP+24 is "the word at SP+24".  After the step the caller's registers are
  * therefore not numbers but sentences, and only a few sentences are understood:
  *
  *	PC = the word at SP+24, SP = SP+32, FP = FP      means  STANDARD, CFA = SP+32, FP as it was

@@ -134,7 +134,7 @@ enum hm_loss {
 	HM_LOSS_TRUNCATED,   /* stacks that end before the outermost frame could be reached */
 	HM_LOSS_CUT,         /* stacks deeper than the frames kept */
 	HM_LOSS_MISSED_FREE, /* an address was issued again while it was still live: its free was not seen */
-	HM_LOSS_MODULES,     /* module table full: frames without a module (number of frames) */
+	HM_LOSS_MODULES,     /* module table full: frames without a module (number of rules compiled) */
 	HM_LOSS_GROWTH,      /* times the file could not be grown: disk full, RLIMIT_FSIZE, limit_bytes */
 	HM_LOSS_GAUGES,      /* gauge table full, or a name that is too long: values that were not kept */
 	HM_LOSS_KINDS,
@@ -173,10 +173,10 @@ struct hm_ledger_header {
 	uint32_t reserved_identity[21];
 
 	/* 240: written by tools with one pwrite of 8 bytes, read by the process at each sample */
-	_Atomic uint64_t
-		control_interval_bytes; /* mean bytes between samples; 1: every allocation; 0: dormant */
-	_Atomic uint64_t
-		control_supervised; /* 1: leave the ledger at exit, somebody will turn it into a profile */
+	/* Mean bytes between samples; 1: every allocation; 0: dormant. */
+	_Atomic uint64_t control_interval_bytes;
+	/* 1: leave the ledger at exit, somebody will turn it into a profile. */
+	_Atomic uint64_t control_supervised;
 
 	/* 256: written by the process, seldom */
 	_Atomic uint64_t arena_next;           /* first byte not given out; a multiple of HM_UNIT */
