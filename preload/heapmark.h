@@ -10,6 +10,9 @@
  *	if (heapmark_gauge)
  *		heapmark_gauge("cache/entries", cache->count);
  *
+ * In a program that is not position-independent (-no-pie) the linker settles a weak function that it does not
+ * find as NULL for good; such a program is linked with libheapmark.so, or stays silent.
+ *
  * Every function may be called by any thread at any time, but not by a signal handler.
  */
 #ifndef HEAPMARK_H
