@@ -4,7 +4,7 @@
  *
  * The structure lies in memory that the kernel wipes in a fork child (MADV_WIPEONFORK), however the child
  * came to be: fork, _Fork, a raw clone.  A child therefore finds all of it zero, state HM_PROCESS_NEW, and
- * starts a ledger of its own at its first sampled event.  A vfork child shares the memory, and with it the
+ * starts a ledger of its own at its first sample.  A vfork child shares the memory, and with it the
  * ledger.
  */
 #ifndef HM_PRELOAD_PROCESS_H

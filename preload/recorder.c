@@ -97,8 +97,7 @@ bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame,
 
 		if (thread->process_token != token)
 			adopt(thread, token, size_bytes);
-		/* A call of the allocator to itself is part of one that was looked at already: passed over.
-		 */
+		/* A call of the allocator to itself is part of one that was looked at already. */
 		sampled = hm_sampler_decide(&thread->sampler, size_bytes, hm_lifecycle_interval_bytes(),
 					    ret_weight) &&
 			  !hm_next_is_allocator(caller) && (is_recording() || hm_lifecycle_start());
