@@ -121,22 +121,32 @@ class Case:
             self.fail(f"{what}: expected {expected}, found {found}")
 
     def program(self, name):
-        path = self.build.programs / name
-        if not path.exists():
-            raise Skip(f"{name} was not built: what it links with is not installed")
-        return path
+        """A program or a plug-in, in the folder of its area."""
+        paths = list(self.build.programs.glob(f"*/{name}"))
+        if not paths and "-" in name:
+            raise Skip(f"{name} was not built: the allocator that it links with is not installed")
+        if not paths:
+            raise AssertionError(f"{name} was not built")
+        return paths[0]
 
     def words(self, command):
         """The words of a command: a leading program, and further files (with a dot), are those of the build."""
         first, *rest = command.split()
-        return [str(self.program(first))] + [str(self.build.programs / word) if word.endswith(".so") else word
+        return [str(self.program(first))] + [str(self.program(word)) if word.endswith(".so") else word
                                              for word in rest]
+
+    def preloaded(self, preload):
+        """The words of LD_PRELOAD: "{library}", plug-ins of ours, and what the loader finds by itself."""
+        for word in preload.split():
+            if word == "{library}":
+                yield str(self.build.library)
+            else:
+                yield str(self.program(word)) if word.endswith(".so") else word
 
     def run(self, command, environment=None, preload="{library}", wrapper=()):
         """
-        Runs a program of the build to its end.  In `preload` "{library}" is the library under test and "{programs}"
-        where programs are built; None in the environment unsets a variable.  `wrapper` is a command that executes
-        the rest of its words; "{output}" in it is HEAPMARK_DIR.
+        Runs a program of the build to its end.  None in the environment unsets a variable.  `wrapper` is a command
+        that executes the rest of its words; "{output}" in it is HEAPMARK_DIR, "{library}" the library.
         """
         words = command if isinstance(command, list) else self.words(command)
         directory = self.scratch / str(self.run_count)
@@ -144,10 +154,11 @@ class Case:
         self.run_count += 1
         for folder in (directory, output, directory / "work"):
             folder.mkdir()
-        places = {"library": self.build.library, "programs": self.build.programs, "output": output}
+        places = {"library": self.build.library, "output": output}
         ours = {"HEAPMARK_DIR": str(output), "HEAPMARK_RATE": "1"} | (environment or {})
-        ours |= {"LD_PRELOAD": preload.format(**places) or None}
         ours = {key: value.format(**places) for key, value in ours.items() if value is not None}
+        if preload:
+            ours["LD_PRELOAD"] = " ".join(self.preloaded(preload))
         if wrapper:  # outside of the library
             words = ([word.format(**places) for word in wrapper]
                      + ["env"] + [f"{key}={value}" for key, value in ours.items()] + words)

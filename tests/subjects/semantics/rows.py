@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each function returns, sets and keeps, side by side with and without the library."""
+from checks import nothing_more
+from row import NEVER, over_every_allocator
+
+
+ROWS = [
+    *over_every_allocator("semantics: C, sampled", "semantics", check=nothing_more),
+    *over_every_allocator("semantics: C, not sampled", "semantics", environment=NEVER, profiles=0, check=nothing_more),
+    *over_every_allocator("semantics: C++, sampled", "semantics_cxx", check=nothing_more),
+    *over_every_allocator("semantics: C++, not sampled", "semantics_cxx", environment=NEVER, profiles=0,
+                          check=nothing_more),
+]
