@@ -234,10 +234,22 @@ static struct hm_walk end_of(struct hm_walk walk, enum hm_walk_end end)
 	return walk;
 }
 
-/* Goes on from the frame that libunwind has reached, whose rule is `rule`. */
-static struct hm_walk go_on_by_libunwind(struct hm_walk walk, union hm_rule rule, uint64_t *frames,
-					 uint32_t frames_max)
+/* A walk that libunwind is to finish. */
+struct completion {
+	struct hm_registers registers; /* to begin with */
+	struct hm_walk walk;           /* so far; then all of it */
+	union hm_rule rule;            /* of the last frame that was stored */
+	uintptr_t sp;                  /* of that frame */
+	uint64_t *frames;
+	uint32_t frames_max;
+};
+
+/* Goes on from the frame that libunwind has reached. */
+static struct hm_walk go_on_by_libunwind(const struct completion *completion)
 {
+	struct hm_walk walk = completion->walk;
+	union hm_rule rule = completion->rule;
+
 	for (;;) {
 		uintptr_t pc;
 		uintptr_t sp;
@@ -248,12 +260,12 @@ static struct hm_walk go_on_by_libunwind(struct hm_walk walk, union hm_rule rule
 			return end_of(walk, HM_WALK_COMPLETE);
 		if (stepped != HM_UNWINDER_STEPPED || pc < CODE_LOWEST || pc > code_highest)
 			return end_of(walk, HM_WALK_TRUNCATED);
-		if (walk.frame_count == frames_max)
+		if (walk.frame_count == completion->frames_max)
 			return end_of(walk, HM_WALK_CUT);
 		if (rule.kind != HM_RULE_SIGNAL)
 			pc--;
 		rule = hm_unwind_rule_find_locked(pc);
-		store(&walk, frames, pc, rule);
+		store(&walk, completion->frames, pc, rule);
 	}
 }
 
@@ -272,6 +284,14 @@ static bool start_at(const struct hm_registers *registers, uintptr_t sp)
 	return reached_sp == sp;
 }
 
+static void complete(void *argument)
+{
+	struct completion *const completion = argument;
+
+	if (start_at(&completion->registers, completion->sp))
+		completion->walk = go_on_by_libunwind(completion);
+}
+
 /*
  * Finishes a walk by libunwind: the shape of the frame at `sp`, the last one stored, is not one that rules
  * have, and what it needs may be in registers that the walk did not follow.  So libunwind begins here, with
@@ -280,8 +300,13 @@ static bool start_at(const struct hm_registers *registers, uintptr_t sp)
 HM_COLD static struct hm_walk finish_complex(struct hm_walk walk, union hm_rule rule, uintptr_t sp,
 					     uint64_t *frames, uint32_t frames_max)
 {
-	struct hm_registers registers;
-	struct hm_signals_saved saved;
+	struct completion completion = {
+		.walk = end_of(walk, HM_WALK_TRUNCATED),
+		.rule = rule,
+		.sp = sp,
+		.frames = frames,
+		.frames_max = frames_max,
+	};
 
 	/* One snapshot: nothing in it moves the stack, so what holds at its first instruction holds at its
 	 * last. */
@@ -297,19 +322,15 @@ HM_COLD static struct hm_walk finish_complex(struct hm_walk walk, union hm_rule 
 		"movq %%r15, %c[r15](%[to])"
 		:
 		:
-		[to] "r"(&registers), [rip] "i"(offsetof(struct hm_registers, rip)),
+		[to] "r"(&completion.registers), [rip] "i"(offsetof(struct hm_registers, rip)),
 		[rsp] "i"(offsetof(struct hm_registers, rsp)), [rbp] "i"(offsetof(struct hm_registers, rbp)),
 		[rbx] "i"(offsetof(struct hm_registers, rbx)), [r12] "i"(offsetof(struct hm_registers, r12)),
 		[r13] "i"(offsetof(struct hm_registers, r13)), [r14] "i"(offsetof(struct hm_registers, r14)),
 		[r15] "i"(offsetof(struct hm_registers, r15))
 		: "rax", "memory");
 
-	if (!hm_unwind_rules_lock(&saved))
-		return end_of(walk, HM_WALK_TRUNCATED);
-	walk = start_at(&registers, sp) ? go_on_by_libunwind(walk, rule, frames, frames_max)
-					: end_of(walk, HM_WALK_TRUNCATED);
-	hm_unwind_rules_unlock(&saved);
-	return walk;
+	(void)hm_unwind_rules_run(complete, &completion);
+	return completion.walk;
 }
 
 HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64_t *frames,

@@ -6,6 +6,7 @@
 #include "preload/frames.h"
 #include "preload/image.h"
 #include "preload/memory.h"
+#include "preload/own_stack.h"
 #include "preload/process.h"
 #include "preload/say.h"
 #include "preload/stacks.h"
@@ -155,18 +156,28 @@ static void set_token(void)
 						      memory_order_relaxed, memory_order_relaxed);
 }
 
-/* In every process: the first image, and each fork child of it.  The state is STARTING. */
-static bool start_process(void)
+static void start_ledger(void *ret_started)
 {
+	bool *const started = ret_started;
+
 	hm_process->pid = (uint32_t)getpid();
 	hm_process->start_ticks = hm_process_ticks();
-	if (!create_ledger())
-		return false;
+	*started = create_ledger();
+	if (!*started)
+		return;
 	hm_filter_reset();
 	hm_unwind_rules_attach(&hm_ledger);
 	/* So that the executable is among the modules, whatever stacks there will be. */
 	(void)hm_unwind_rule_find(getauxval(AT_ENTRY));
-	return true;
+}
+
+/* In every process: the first image, and each fork child of it.  The state is STARTING. */
+static bool start_process(void)
+{
+	bool started = false;
+
+	hm_own_stack_call(start_ledger, &started);
+	return started;
 }
 
 /* What the guard was before fork.  Beside struct hm_thread, whose line is full. */
@@ -214,14 +225,19 @@ void hm_lifecycle_leave(void)
 		hm_ledger_remove(&hm_ledger);
 }
 
+static void write_at_exit(void *unused)
+{
+	(void)unused;
+	hm_exit_write(&hm_ledger, &image);
+}
+
 /* The last thing that exit() calls: after the destructors of every object. */
 static void at_exit(void *unused)
 {
-	(void)unused;
 	if (!is_recording_here())
 		return;
 	hm_thread.busy_frame = HM_BUSY_THROUGHOUT;
-	hm_exit_write(&hm_ledger, &image);
+	hm_own_stack_call(write_at_exit, unused);
 	set_state(HM_PROCESS_FINISHED);
 }
 
@@ -337,9 +353,24 @@ bool hm_lifecycle_prepare(const void *caller)
 	return prepared;
 }
 
+struct dump {
+	const char *path;
+	int error;
+};
+
+static void write_dump(void *argument)
+{
+	struct dump *const dump = argument;
+
+	dump->error = hm_exit_dump(&hm_ledger, dump->path);
+}
+
 int hm_lifecycle_dump(const char *path)
 {
+	struct dump dump = { .path = path };
+
 	if (atomic_load_explicit(&hm_process->state, memory_order_acquire) != HM_PROCESS_RECORDING)
 		return -ESRCH;
-	return hm_exit_dump(&hm_ledger, path);
+	hm_own_stack_call(write_dump, &dump);
+	return dump.error;
 }

@@ -25,6 +25,7 @@
 #include "preload/cc.h"
 #include "preload/memory.h"
 #include "preload/modules.h"
+#include "preload/own_stack.h"
 #include "preload/unwinder.h"
 
 #include <dlfcn.h>
@@ -360,19 +361,39 @@ union hm_rule hm_unwind_rule_find_locked(uintptr_t pc)
 	return rule;
 }
 
+bool hm_unwind_rules_run(void (*function)(void *argument), void *argument)
+{
+	/* Of whoever holds the lock.  libunwind takes 4 KiB of it, and reads files into none of it. */
+	static _Alignas(16) uint8_t stack[32 * 1024];
+	struct hm_signals_saved saved;
+
+	if (!hm_unwind_rules_lock(&saved))
+		return false;
+	hm_own_stack_call_on(stack, sizeof(stack), function, argument);
+	hm_unwind_rules_unlock(&saved);
+	return true;
+}
+
+struct request {
+	uintptr_t pc;
+	union hm_rule rule;
+};
+
+static void answer(void *argument)
+{
+	struct request *const request = argument;
+
+	request->rule = hm_unwind_rule_find_locked(request->pc);
+}
+
 HM_COLD static union hm_rule compile(uintptr_t pc)
 {
-	struct hm_signals_saved saved;
+	struct request request = { .pc = pc, .rule = { .kind = HM_RULE_NONE } };
 
 	if (!is_in_object(pc))
 		return rule_in_no_object;
-	if (!hm_unwind_rules_lock(&saved))
-		return (union hm_rule){ .kind = HM_RULE_NONE };
-
-	const union hm_rule rule = hm_unwind_rule_find_locked(pc);
-
-	hm_unwind_rules_unlock(&saved);
-	return rule;
+	(void)hm_unwind_rules_run(answer, &request);
+	return request.rule;
 }
 
 union hm_rule hm_unwind_rule_find(uintptr_t pc)

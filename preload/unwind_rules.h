@@ -124,11 +124,17 @@ void hm_unwind_rules_after_fork_parent(void);
 void hm_unwind_rules_after_fork_child(void);
 
 /*
- * The lock itself, for a walk that libunwind steps (frames.c).  Signals are held off from lock to unlock.
- * Returns false, with nothing changed, where the lock is not to be had; see above.
+ * The lock itself.  Signals are held off from lock to unlock.  Returns false, with nothing changed, where the
+ * lock is not to be had; see above.
  */
 bool hm_unwind_rules_lock(struct hm_signals_saved *ret_saved);
 void hm_unwind_rules_unlock(const struct hm_signals_saved *saved);
+
+/*
+ * Calls function(argument) with the lock held, and on a stack of ours (own_stack.h): libunwind needs more
+ * than a coroutine may have left.  Returns false, and calls nothing, where the lock is not to be had.
+ */
+bool hm_unwind_rules_run(void (*function)(void *argument), void *argument);
 
 /* As hm_unwind_rule_find, while the lock is held. */
 union hm_rule hm_unwind_rule_find_locked(uintptr_t pc);
