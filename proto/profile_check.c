@@ -12,7 +12,8 @@ enum {
 	REPORTED_MAX = 10, /* sentences of one rule */
 	SENTENCE_BYTES = 512,
 	PAGE_BYTES = 4096,
-	LABELS_MAX = 100, /* of one sample, in Pyroscope */
+	LABELS_MAX = 100,  /* of one sample, in Pyroscope */
+	SHORT_BYTES = 256, /* a build id in hexadecimal has 64, names of types a few */
 };
 
 enum rule {
@@ -145,6 +146,15 @@ static void check_text(struct checking *checking, uint32_t index, const char *wh
 		violate(checking, RULE_TEXT, "%s %u refers to a text that does not exist", what, number);
 }
 
+/*
+ * Any number of messages may name one text, as long as the file: what is asked of each of them is asked of so
+ * many bytes at most.
+ */
+static bool is_short(const char *text)
+{
+	return strnlen(text, SHORT_BYTES + 1) <= SHORT_BYTES;
+}
+
 /* --- Sample types and single values ------------------------------------------------------------------- */
 
 /* A name that pprof's options, PromQL and Pyroscope all take: [a-z_][a-z0-9_]* */
@@ -152,7 +162,7 @@ static bool is_type_name(const char *name)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz_";
 
-	if (name[0] == '\0' || strchr(letters, name[0]) == NULL)
+	if (name[0] == '\0' || strchr(letters, name[0]) == NULL || !is_short(name))
 		return false;
 	return name[strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789")] == '\0';
 }
@@ -366,15 +376,26 @@ static void check_id(struct checking *checking, const char *what, uint32_t index
 
 static bool is_build_id(const char *text)
 {
-	const size_t length = strlen(text);
+	const size_t length = strnlen(text, SHORT_BYTES + 1);
 
-	return length % 2 == 0 && strspn(text, "0123456789abcdef") == length;
+	return length <= SHORT_BYTES && length % 2 == 0 && strspn(text, "0123456789abcdef") == length;
 }
 
 /* A name that readers take for something that has no file. */
 static bool is_pseudo_file(const char *file)
 {
 	return file[0] == '[' || strncmp(file, "//anon", 6) == 0;
+}
+
+/* Without looking at all of it: see is_short. */
+static bool ends_with(const struct hm_profile *profile, uint32_t index, const char *suffix)
+{
+	const size_t suffix_length = strlen(suffix);
+
+	if (index >= profile->string_count || profile->strings[index].length_bytes < suffix_length)
+		return false;
+	const struct hm_profile_text *const text = &profile->strings[index];
+	return memcmp(text->text + text->length_bytes - suffix_length, suffix, suffix_length) == 0;
 }
 
 static void check_mapping(struct checking *checking, uint32_t index)
@@ -398,7 +419,7 @@ static void check_mapping(struct checking *checking, uint32_t index)
 	if (file[0] != '/' && !is_pseudo_file(file))
 		violate(checking, RULE_MAPPINGS, "the file of mapping %u, \"%s\", is not an absolute path",
 			index + 1, file);
-	if (strstr(file, "(deleted)") != NULL)
+	if (ends_with(checking->profile, mapping->file, " (deleted)"))
 		violate(checking, RULE_MAPPINGS,
 			"the file of mapping %u, \"%s\", will be looked for under that name", index + 1,
 			file);

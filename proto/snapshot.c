@@ -350,10 +350,16 @@ static int read_live(struct reading *reading)
 	struct hm_snapshot *const snapshot = reading->snapshot;
 	uint64_t counts[HM_SEGMENTS_MAX];
 	uint64_t count_all = 0;
+	/* Segments of a proper ledger do not overlap: together no longer than it. */
+	const uint64_t count_max = snapshot->ledger_bytes / sizeof(struct hm_ledger_live_slot);
 
 	for (uint32_t i = 0; i < HM_SEGMENTS_MAX; i++) {
 		counts[i] = segment_entries(reading, live_segment_offset(reading, i),
 					    hm_live_segment_slots(i), sizeof(struct hm_ledger_live_slot));
+		if (counts[i] > count_max - count_all) {
+			snapshot->skipped.references++;
+			counts[i] = count_max - count_all;
+		}
 		count_all += counts[i];
 	}
 	snapshot->live = hm_arena_allocate_array(&snapshot->arena, count_all, sizeof(*snapshot->live));

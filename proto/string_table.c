@@ -51,19 +51,35 @@ void hm_string_table_init(struct hm_string_table *table, struct hm_arena *arena)
 	hm_string_table_index(table, "");
 }
 
+/* `text` itself or its clean form, valid until the next call; NULL: no memory. */
+static const char *make_clean(struct hm_string_table *table, const char *text)
+{
+	const size_t length_bytes = hm_text_clean_length(text);
+
+	if (length_bytes == strlen(text))
+		return text;
+	if (length_bytes >= table->clean_capacity_bytes) {
+		table->clean_capacity_bytes = 2 * (length_bytes + 1);
+		table->clean = hm_arena_allocate(table->arena, table->clean_capacity_bytes);
+	}
+	if (table->clean != NULL)
+		hm_text_clean(text, table->clean);
+	return table->clean;
+}
+
 uint32_t hm_string_table_index(struct hm_string_table *table, const char *text)
 {
-	const char *const clean = hm_text_clean(table->arena, text);
+	const char *const clean = table->failed ? NULL : make_clean(table, text);
 
-	if (table->failed || clean == NULL || (table->count == table->capacity && !grow(table))) {
+	if (clean == NULL || (table->count == table->capacity && !grow(table))) {
 		table->failed = true;
 		return 0;
 	}
 	uint32_t *const slot = find_slot(table, clean);
 	if (*slot != 0)
 		return *slot - 1;
-	/* Callers' texts need to last for the call only. */
-	const char *const kept = clean != text ? clean : hm_arena_copy_text(table->arena, text, strlen(text));
+	/* Callers' texts, and the clean one, last for the call only. */
+	const char *const kept = hm_arena_copy_text(table->arena, clean, strlen(clean));
 	if (kept == NULL) {
 		table->failed = true;
 		return 0;

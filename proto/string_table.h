@@ -6,6 +6,7 @@
 #include "proto/arena.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct hm_string_table {
@@ -14,7 +15,9 @@ struct hm_string_table {
 	uint32_t *slots;        /* hash table: index + 1 of a text; 0: empty */
 	uint32_t count;
 	uint32_t capacity; /* of texts; slots are twice as many */
-	bool failed;       /* memory ran out: indexes since then are 0 */
+	char *clean;       /* room for one text made clean, used again for each */
+	size_t clean_capacity_bytes;
+	bool failed; /* memory ran out: indexes since then are 0 */
 };
 
 /* Makes a table that holds "" alone. */

@@ -112,7 +112,7 @@ static size_t clean_character(const char *text, size_t length_bytes)
 	return hm_utf8_character(text, length_bytes);
 }
 
-const char *hm_text_clean(struct hm_arena *arena, const char *text)
+size_t hm_text_clean_length(const char *text)
 {
 	const size_t length_bytes = strlen(text);
 	size_t clean_bytes = 0;
@@ -123,13 +123,14 @@ const char *hm_text_clean(struct hm_arena *arena, const char *text)
 		clean_bytes += size == 0 ? strlen("\\xNN") : size;
 		i += size == 0 ? 1 : size;
 	}
-	if (clean_bytes == length_bytes)
-		return text;
+	return clean_bytes;
+}
 
-	char *const clean = hm_arena_allocate(arena, clean_bytes + 1);
-	if (clean == NULL)
-		return NULL;
-	char *end = clean;
+void hm_text_clean(const char *text, char *ret_clean)
+{
+	const size_t length_bytes = strlen(text);
+	char *end = ret_clean;
+
 	for (size_t i = 0; i < length_bytes;) {
 		const size_t size = clean_character(text + i, length_bytes - i);
 
@@ -145,5 +146,5 @@ const char *hm_text_clean(struct hm_arena *arena, const char *text)
 			i += size;
 		}
 	}
-	return clean;
+	*end = '\0';
 }

@@ -3,8 +3,6 @@
 #ifndef HM_PROTO_TEXT_H
 #define HM_PROTO_TEXT_H
 
-#include "proto/arena.h"
-
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,8 +27,10 @@ size_t hm_utf8_character(const char *text, size_t length_bytes);
 
 /*
  * Text fit for a profile and for a terminal: bytes that are not valid UTF-8, and control characters, become
- * \xNN.  Returns `text` itself where nothing needs to be changed, else a copy in `arena`; NULL: no memory.
+ * \xNN.  The length of `text` when it is clean, which is its own where nothing needs to be changed; and the
+ * clean text itself, for which ret_clean has room, terminated.
  */
-const char *hm_text_clean(struct hm_arena *arena, const char *text);
+size_t hm_text_clean_length(const char *text);
+void hm_text_clean(const char *text, char *ret_clean);
 
 #endif

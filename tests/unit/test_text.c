@@ -144,13 +144,13 @@ static void test_clean(void)
 		  "31m" }, /* the same as one character */
 		{ "\x7f\xc2\xa0", "\\x7f\xc2\xa0" },
 	};
-	struct hm_arena arena;
+	char clean[64];
 
-	hm_arena_init(&arena, SIZE_MAX);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		CHECK_STR(hm_text_clean(&arena, cases[i].raw), cases[i].clean);
-	CHECK(hm_text_clean(&arena, cases[1].raw) == cases[1].raw); /* not copied without need */
-	hm_arena_done(&arena);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		hm_text_clean(cases[i].raw, clean);
+		CHECK_STR(clean, cases[i].clean);
+		CHECK_EQ(hm_text_clean_length(cases[i].raw), strlen(cases[i].clean));
+	}
 }
 
 static void test_strings(void)
@@ -173,6 +173,17 @@ static void test_strings(void)
 	CHECK_STR(table.texts[STRINGS], "text 5000");
 	CHECK_EQ(hm_string_table_index(&table, "\x01"), hm_string_table_index(&table, "\\x01"));
 	CHECK(!table.failed);
+
+	/* A text that has to be made clean takes memory the first time only. */
+	char unclean[4096];
+	memset(unclean, '\xff', sizeof(unclean) - 1);
+	unclean[sizeof(unclean) - 1] = '\0';
+	const uint32_t index = hm_string_table_index(&table, unclean);
+	const size_t mapped_bytes = arena.mapped_bytes;
+	for (uint32_t i = 0; i < STRINGS; i++)
+		CHECK_EQ(hm_string_table_index(&table, unclean), index);
+	CHECK_EQ(arena.mapped_bytes, mapped_bytes);
+	CHECK_EQ(strlen(table.texts[index]), 4 * (sizeof(unclean) - 1));
 	hm_arena_done(&arena);
 
 	/* Too little memory: known afterwards, and nothing worse. */
