@@ -3,7 +3,8 @@
  * The last act: a profile made from the process's own ledger, inside it.
  *
  * Memory comes from private mappings, never from the program's heap.  Function names come from the symbol
- * tables of the files on disk; a few MiB while it lasts.
+ * tables of the files on disk; a few MiB while it lasts.  One file is open at a time, so one free descriptor
+ * is enough.
  *
  * Not in a signal handler; the thread's guard is up.
  */

@@ -226,20 +226,72 @@ static int compare_modules(const void *left, const void *right, const void *cont
 	return (l > r) - (l < r);
 }
 
-/* The path as a reader should see it: "(deleted)" is the kernel's remark, not part of the name. */
-static const char *file_of(struct writer *writer, const struct hm_snapshot_module *module)
+/* Whether a reader takes the path for a file's: "//anon", as some systems write, is none. */
+static bool is_absolute(const char *path)
+{
+	return path[0] == '/' && path[1] != '/';
+}
+
+/* "[path]": no place in the file system. */
+static const char *in_brackets(struct writer *writer, const char *path, size_t length)
+{
+	char *const text = hm_arena_allocate(&writer->arena, length + sizeof("[]"));
+
+	if (text == NULL)
+		return NULL;
+	text[0] = '[';
+	memcpy(text + 1, path, length);
+	text[length + 1] = ']';
+	return text;
+}
+
+/* The length of a path without "(deleted)", which is the kernel's remark and not part of the name. */
+static size_t bare_length(const char *path)
 {
 	static const char deleted[] = " (deleted)";
-	const size_t length = strlen(module->path);
 	const size_t suffix = sizeof(deleted) - 1;
+	size_t length = strlen(path);
+
+	while (length >= suffix && memcmp(path + length - suffix, deleted, suffix) == 0)
+		length -= suffix;
+	return length;
+}
+
+static const char *file_of(struct writer *writer, const struct hm_snapshot_module *module)
+{
+	const size_t length = bare_length(module->path);
 
 	if ((module->flags & HM_MODULE_VDSO) != 0)
 		return "[vdso]";
 	if (length == 0)
 		return "[anon]";
-	if (length > suffix && strcmp(module->path + length - suffix, deleted) == 0)
-		return hm_arena_copy_text(&writer->arena, module->path, length - suffix);
-	return module->path;
+	if (!is_absolute(module->path) && module->path[0] != '[')
+		return in_brackets(writer, module->path, length);
+	return hm_arena_copy_text(&writer->arena, module->path, length);
+}
+
+/*
+ * What stands for an executable that is in no stack.  Where the ledger does not say its path (/proc was not
+ * there, or the ledger is damaged), the name of the process, as if it lay in the root directory.
+ */
+static const char *executable_file(struct writer *writer)
+{
+	const char *const path = writer->snapshot->executable;
+	const char *name = writer->snapshot->comm;
+
+	if (is_absolute(path))
+		return hm_arena_copy_text(&writer->arena, path, bare_length(path));
+	name += strspn(name, "/");
+	if (bare_length(name) == 0)
+		name = "unknown";
+
+	const size_t length = bare_length(name);
+	char *const text = hm_arena_allocate(&writer->arena, length + sizeof("/"));
+	if (text != NULL) {
+		text[0] = '/';
+		memcpy(text + 1, name, length);
+	}
+	return text;
 }
 
 static int order_modules(struct writer *writer)
@@ -273,8 +325,8 @@ static int order_modules(struct writer *writer)
 	*made_up_mapping(writer) = (struct mapping){ .file = "[heapmark]",
 						     .start_address = MADE_UP_START,
 						     .end_address = MADE_UP_END };
-	*executable_mapping(writer) = (struct mapping){ .file = snapshot->executable };
-	return 0;
+	*executable_mapping(writer) = (struct mapping){ .file = executable_file(writer) };
+	return executable_mapping(writer)->file != NULL ? 0 : -ENOMEM;
 }
 
 /* --- Samples ------------------------------------------------------------------------------------------ */
@@ -519,7 +571,7 @@ static void note_name(struct mapping *mapping, const struct hm_location_name *na
 	bool all_lines = name->line_count > 0;
 
 	for (uint32_t i = 0; i < name->line_count; i++) {
-		all_files = all_files && name->lines[i].file != NULL;
+		all_files = all_files && name->lines[i].file != NULL && name->lines[i].file[0] != '\0';
 		all_lines = all_lines && name->lines[i].line != 0;
 	}
 	mapping->placeholder_count += name->placeholder || name->line_count == 0;
@@ -724,15 +776,12 @@ static void emit_mapping(struct writer *writer, struct mapping *mapping, uint64_
 /* The executable first, whether or not it is in a stack: readers name the profile after it. */
 static void emit_mappings(struct writer *writer)
 {
-	const struct hm_snapshot_module *const first =
-		writer->module_count > 0 ? writer->mappings[0].module : NULL;
-	const bool main_known = first != NULL && (first->flags & HM_MODULE_MAIN) != 0;
+	struct mapping *const first = writer->mappings;
+	const bool main_known = writer->module_count > 0 && (first->module->flags & HM_MODULE_MAIN) != 0 &&
+				is_absolute(first->file);
 	uint64_t id = 0;
 
-	if (main_known)
-		emit_mapping(writer, &writer->mappings[0], ++id);
-	else if (executable_mapping(writer)->file[0] != '\0')
-		emit_mapping(writer, executable_mapping(writer), ++id);
+	emit_mapping(writer, main_known ? first : executable_mapping(writer), ++id);
 	for (struct mapping *mapping = writer->mappings; mapping != executable_mapping(writer); mapping++) {
 		if (mapping->location_count > 0 && mapping->id == 0)
 			emit_mapping(writer, mapping, ++id);
@@ -849,17 +898,18 @@ static void emit_strings_and_rest(struct writer *writer)
 		writer->error = -ENOMEM;
 }
 
-static int begin(struct writer *writer, const struct hm_sink *sink)
+/* Everything that is known before the first byte is written.  Files are opened for names only here. */
+static int prepare(struct writer *writer)
 {
 	const size_t comment_count_max = COMMENTS_OF_OURS_MAX + writer->options->comment_count;
 
-	writer->gzip = hm_gzip_open(&writer->arena, sink);
+	hm_arena_init(&writer->arena, SIZE_MAX);
 	writer->packed = hm_arena_allocate(&writer->arena, PACKED_BYTES_FIRST);
 	writer->packed_capacity_bytes = PACKED_BYTES_FIRST;
 	writer->comments =
 		hm_arena_allocate_array(&writer->arena, comment_count_max, sizeof(*writer->comments));
 	hm_string_table_init(&writer->strings, &writer->arena);
-	if (writer->gzip == NULL || writer->packed == NULL || writer->comments == NULL)
+	if (writer->packed == NULL || writer->comments == NULL)
 		return -ENOMEM;
 	int error = order_modules(writer);
 	if (error == 0)
@@ -871,12 +921,11 @@ static int begin(struct writer *writer, const struct hm_sink *sink)
 	return error != 0 ? error : name_locations(writer);
 }
 
-static int write_profile(struct writer *writer, const struct hm_sink *sink)
+static int write_prepared(struct writer *writer, const struct hm_sink *sink)
 {
-	const int error = begin(writer, sink);
-
-	if (error != 0)
-		return error;
+	writer->gzip = hm_gzip_open(&writer->arena, sink);
+	if (writer->gzip == NULL)
+		return -ENOMEM;
 	emit_sample_types(writer);
 	emit_samples(writer);
 	emit_mappings(writer);
@@ -886,47 +935,57 @@ static int write_profile(struct writer *writer, const struct hm_sink *sink)
 	return writer->error != 0 ? writer->error : hm_gzip_finish(writer->gzip);
 }
 
+/* Says what was written, where something was, and gives everything back. */
+static void finish(struct writer *writer, int error, struct hm_profile_written *ret_written)
+{
+	if (error == 0 && ret_written != NULL) {
+		*ret_written = writer->written;
+		ret_written->sample_count = writer->sample_count;
+		ret_written->location_count = writer->location_count;
+		ret_written->function_count = writer->function_count;
+		ret_written->raw_bytes = writer->raw_bytes;
+		ret_written->memory_bytes = writer->arena.mapped_bytes;
+	}
+	hm_arena_done(&writer->arena);
+}
+
 int hm_profile_write(const struct hm_snapshot *snapshot, const struct hm_profile_options *options,
 		     const struct hm_sink *sink, struct hm_profile_written *ret_written)
 {
 	struct writer writer = { .snapshot = snapshot, .options = options };
+	int error = prepare(&writer);
 
-	hm_arena_init(&writer.arena, SIZE_MAX);
-	const int error = write_profile(&writer, sink);
-	if (error == 0 && ret_written != NULL) {
-		*ret_written = writer.written;
-		ret_written->sample_count = writer.sample_count;
-		ret_written->location_count = writer.location_count;
-		ret_written->function_count = writer.function_count;
-		ret_written->raw_bytes = writer.raw_bytes;
-		ret_written->memory_bytes = writer.arena.mapped_bytes;
-	}
-	hm_arena_done(&writer.arena);
+	if (error == 0)
+		error = write_prepared(&writer, sink);
+	finish(&writer, error, ret_written);
+	return error;
+}
+
+static int write_file(struct writer *writer, const char *path, enum hm_output_mode mode)
+{
+	/* 8 KiB of paths: this may run on a small stack. */
+	struct hm_output_file *const file = hm_arena_allocate(&writer->arena, sizeof(*file));
+	int error = file == NULL ? -ENOMEM : hm_output_open(path, mode, file);
+
+	if (error != 0)
+		return error;
+	const struct hm_sink sink = hm_output_sink(file);
+	error = write_prepared(writer, &sink);
+	if (error == 0)
+		return hm_output_commit(file);
+	hm_output_abandon(file);
 	return error;
 }
 
 int hm_profile_write_file(const struct hm_snapshot *snapshot, const struct hm_profile_options *options,
 			  const char *path, enum hm_output_mode mode, struct hm_profile_written *ret_written)
 {
-	struct hm_profile_written written;
-	struct hm_arena arena;
+	struct writer writer = { .snapshot = snapshot, .options = options };
+	int error = prepare(&writer);
 
-	/* 8 KiB of paths: this may run on a small stack. */
-	hm_arena_init(&arena, SIZE_MAX);
-	struct hm_output_file *const file = hm_arena_allocate(&arena, sizeof(*file));
-	int error = file == NULL ? -ENOMEM : hm_output_open(path, mode, file);
-
-	if (error == 0) {
-		const struct hm_sink sink = hm_output_sink(file);
-
-		error = hm_profile_write(snapshot, options, &sink, &written);
-		if (error == 0)
-			error = hm_output_commit(file);
-		else
-			hm_output_abandon(file);
-	}
-	hm_arena_done(&arena);
-	if (error == 0 && ret_written != NULL)
-		*ret_written = written;
+	/* Only now: the program may have one descriptor left, and the files with the names needed it. */
+	if (error == 0)
+		error = write_file(&writer, path, mode);
+	finish(&writer, error, ret_written);
 	return error;
 }

@@ -57,7 +57,10 @@ struct hm_profile_written {
 int hm_profile_write(const struct hm_snapshot *snapshot, const struct hm_profile_options *options,
 		     const struct hm_sink *sink, struct hm_profile_written *ret_written);
 
-/* The same into a file that appears whole or not at all (proto/output_file.h). */
+/*
+ * The same into a file that appears whole or not at all (proto/output_file.h).  It is opened after the names
+ * were looked up: a single free descriptor is enough for both, one file after the other.
+ */
 int hm_profile_write_file(const struct hm_snapshot *snapshot, const struct hm_profile_options *options,
 			  const char *path, enum hm_output_mode mode, struct hm_profile_written *ret_written);
 

@@ -578,6 +578,54 @@ static void expect_too_much_memory(void)
 	free(samples);
 }
 
+/* As one that reads symbol tables: needs a descriptor for as long as it looks. */
+static int resolve_from_file(void *context, struct hm_arena *arena, const struct hm_snapshot_module *module,
+			     const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
+			     enum hm_names_outcome *ret_outcome)
+{
+	const int descriptor = open("/", O_RDONLY | O_DIRECTORY);
+	const int error = resolve(context, arena, module, addresses, count, ret_names, ret_outcome);
+
+	if (descriptor < 0)
+		*ret_outcome = HM_NAMES_NO_FILE;
+	else
+		close(descriptor);
+	return error;
+}
+
+/* A program at its limit of descriptors: with one left the profile has its names, with none it is refused. */
+static void test_file_descriptors(void)
+{
+	struct ledger_build build;
+	struct hm_profile_options options = make_options();
+	struct hm_profile_written written;
+	struct rlimit old;
+	char directory[PATH_MAX];
+	char path[PATH_MAX + 16];
+
+	options.resolver.resolve = resolve_from_file;
+	ledger_build_sample(&build);
+	struct hm_snapshot snapshot = take(&build);
+	scratch_make(directory);
+	snprintf(path, sizeof(path), "%s/p.pb.gz", directory);
+	getrlimit(RLIMIT_NOFILE, &old);
+	const int lowest_free = dup(STDOUT_FILENO);
+	close(lowest_free);
+	const struct rlimit one_left = { (rlim_t)lowest_free + 1, old.rlim_max };
+	const struct rlimit none_left = { (rlim_t)lowest_free, old.rlim_max };
+
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none_left), 0);
+	CHECK_EQ(hm_profile_write_file(&snapshot, &options, path, HM_OUTPUT_NEW, NULL), -EMFILE);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &one_left), 0);
+	CHECK_EQ(hm_profile_write_file(&snapshot, &options, path, HM_OUTPUT_NEW, &written), 0);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+	CHECK_EQ(written.modules_no_file, 0);
+	CHECK_EQ(unlink(path), 0);
+	hm_snapshot_done(&snapshot);
+	scratch_remove(directory);
+	ledger_build_end(&build);
+}
+
 static void test_faults(void)
 {
 	const struct buffer good = write_sample();
@@ -1060,6 +1108,7 @@ int main(int argument_count, char **arguments)
 	test_empty();
 	test_deterministic();
 	test_file();
+	test_file_descriptors();
 	test_faults();
 	test_other_producer();
 	test_rules();
