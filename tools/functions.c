@@ -4,9 +4,15 @@
 #include "tools/prune.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum {
+	NAME_BYTES_MAX = 4096, /* proto/elf_symbols.c cuts names there */
+	TEXT_BYTES_MAX = 256 << 20,
+};
 
 /* FNV-1a, 64 bits. */
 static uint64_t hash_text(const char *text)
@@ -52,20 +58,29 @@ static size_t find_row(struct hm_functions *functions, char *name)
 	if (functions->row_count == functions->row_room)
 		make_room(functions);
 
-	size_t *const slot = find_slot(functions, name);
+	size_t *slot = find_slot(functions, name);
 
+	if (*slot == 0 && functions->text_bytes > TEXT_BYTES_MAX) {
+		free(name);
+		name = strdup("<others>");
+		if (name == NULL)
+			abort();
+		slot = find_slot(functions, name);
+	}
 	if (*slot != 0) {
 		free(name);
 	} else {
 		functions->rows[functions->row_count] = (struct hm_function){ .name = name };
+		functions->text_bytes += strlen(name) + 1;
 		*slot = ++functions->row_count;
 	}
 	return *slot - 1;
 }
 
+/* A path too long to be one is not looked through. */
 static const char *base_name(const char *path)
 {
-	const char *const slash = strrchr(path, '/');
+	const char *const slash = memrchr(path, '/', strnlen(path, PATH_MAX));
 
 	return slash != NULL ? slash + 1 : path;
 }
@@ -80,8 +95,8 @@ static char *name_of_mapping(const struct hm_profile *profile, uint32_t mapping)
 	char *name = NULL;
 
 	if (file[0] == '\0' || file[0] == '[')
-		name = strdup(file[0] == '\0' ? "<unknown>" : file);
-	else if (asprintf(&name, "[%s]", file) < 0)
+		name = strndup(file[0] == '\0' ? "<unknown>" : file, NAME_BYTES_MAX);
+	else if (asprintf(&name, "[%.*s]", NAME_BYTES_MAX, file) < 0)
 		name = NULL;
 	if (name == NULL)
 		abort();
@@ -101,10 +116,11 @@ static char *name_of_line(struct hm_functions *functions, const struct hm_profil
 	if (function_name[0] == '\0')
 		return name_of_mapping(profile, location->mapping);
 	if (!by_lines || file[0] == '\0') {
-		name = strdup(function_name);
+		name = strndup(function_name, NAME_BYTES_MAX);
 	} else {
 		functions->has_lines = true;
-		if (asprintf(&name, "%s %s:%" PRId64, function_name, file, line->line) < 0)
+		if (asprintf(&name, "%.*s %.*s:%" PRId64, NAME_BYTES_MAX, function_name, NAME_BYTES_MAX, file,
+			     line->line) < 0)
 			name = NULL;
 	}
 	if (name == NULL)

@@ -2,6 +2,10 @@
 /*
  * The figures of many samples, added up by function: `flat` what a function allocated itself, `cum` with all
  * that it called.  One that stands in a stack several times is counted once.
+ *
+ * In a file any number of functions may have one long name, and any number of lines one long path; so rows
+ * are told apart by the first NAME_BYTES_MAX bytes of either, and when their names together take
+ * TEXT_BYTES_MAX, what is new is added to a row "<others>".
  */
 #ifndef HM_TOOLS_FUNCTIONS_H
 #define HM_TOOLS_FUNCTIONS_H
@@ -25,6 +29,7 @@ struct hm_functions {
 	size_t row_room;
 	size_t *slots;     /* owned; row index + 1 by hash of the name; 0: empty */
 	size_t slot_count; /* a power of two, at least twice row_room */
+	size_t text_bytes; /* of all names */
 	uint64_t sample_count;
 	bool has_lines;               /* a file or a line was known somewhere */
 	struct hm_view_figures total; /* of all samples, also those without a function */

@@ -8,11 +8,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+	EXPRESSION_BYTES_MAX = 4096, /* ours has some 200, Go's of other profiles up to 900 */
+	PARENTHESES_MAX = 32,
+	NAME_BYTES_MAX = 4096, /* proto/elf_symbols.c cuts names there */
+};
+
 /* Both anchored; `none` where the profile gives no expression. */
 struct expression {
 	regex_t compiled;
 	bool none;
 };
+
+/* Whether the C library may be trusted with it: see prune.h. */
+static bool is_harmless(const char *text)
+{
+	int depth = 0;
+	int depth_max = 0;
+
+	if (strnlen(text, EXPRESSION_BYTES_MAX + 1) > EXPRESSION_BYTES_MAX)
+		return false;
+	for (; *text != '\0'; text++) {
+		if (*text == '{' || (*text == '\\' && text[1] >= '1' && text[1] <= '9'))
+			return false;
+		depth += (*text == '(') - (*text == ')');
+		if (depth > depth_max)
+			depth_max = depth;
+	}
+	return depth_max <= PARENTHESES_MAX;
+}
 
 static int compile(const struct hm_profile *profile, uint32_t text_index, struct expression *ret_expression)
 {
@@ -23,6 +47,9 @@ static int compile(const struct hm_profile *profile, uint32_t text_index, struct
 	ret_expression->none = text[0] == '\0';
 	if (ret_expression->none)
 		return 0;
+	ret_expression->none = true;
+	if (!is_harmless(text))
+		return -EINVAL;
 	if (asprintf(&anchored, "^(%s)$", text) < 0)
 		abort();
 	error = regcomp(&ret_expression->compiled, anchored, REG_EXTENDED | REG_NOSUB);
@@ -76,6 +103,9 @@ static char *plain_name(const char *name)
 
 static bool is_hidden(const char *name, const struct expression *drop, const struct expression *keep)
 {
+	if (strnlen(name, NAME_BYTES_MAX + 1) > NAME_BYTES_MAX)
+		return false;
+
 	char *const plain = plain_name(name);
 	const bool hidden = plain[0] != '\0' && matches(drop, plain) && !matches(keep, plain);
 
@@ -83,15 +113,37 @@ static bool is_hidden(const char *name, const struct expression *drop, const str
 	return hidden;
 }
 
+/* For each text of the profile, whether it is the name of a function to be hidden. */
+static bool *find_hidden(const struct hm_profile *profile, const struct expression *drop,
+			 const struct expression *keep)
+{
+	bool *const hidden = calloc((size_t)profile->string_count + 1, sizeof(hidden[0]));
+	bool *const seen = calloc((size_t)profile->string_count + 1, sizeof(seen[0]));
+
+	if (hidden == NULL || seen == NULL)
+		abort();
+	for (uint32_t i = 0; i < profile->function_count; i++) {
+		const uint32_t name = profile->functions[i].name;
+
+		if (name == HM_PROFILE_NONE || seen[name])
+			continue;
+		seen[name] = true;
+		hidden[name] = is_hidden(hm_profile_string(profile, name), drop, keep);
+	}
+	free(seen);
+	return hidden;
+}
+
 /* One more than the index of the outermost line that matches. */
 static uint32_t count_hidden(const struct hm_profile *profile, const struct hm_profile_location *location,
-			     const struct expression *drop, const struct expression *keep)
+			     const bool *hidden)
 {
 	for (uint32_t line = location->line_count; line > 0; line--) {
 		const uint32_t function = location->lines[line - 1].function;
+		const uint32_t name =
+			function != HM_PROFILE_NONE ? profile->functions[function].name : HM_PROFILE_NONE;
 
-		if (function != HM_PROFILE_NONE &&
-		    is_hidden(hm_profile_string(profile, profile->functions[function].name), drop, keep))
+		if (name != HM_PROFILE_NONE && hidden[name])
 			return line;
 	}
 	return 0;
@@ -108,8 +160,13 @@ int hm_prune_init(const struct hm_profile *profile, struct hm_prune *ret_prune)
 	ret_prune->hidden_lines = calloc(profile->location_count + 1, sizeof(ret_prune->hidden_lines[0]));
 	if (ret_prune->hidden_lines == NULL)
 		abort();
-	for (uint32_t i = 0; error == 0 && !drop.none && i < profile->location_count; i++)
-		ret_prune->hidden_lines[i] = count_hidden(profile, &profile->locations[i], &drop, &keep);
+	if (error == 0 && !drop.none) {
+		bool *const hidden = find_hidden(profile, &drop, &keep);
+
+		for (uint32_t i = 0; i < profile->location_count; i++)
+			ret_prune->hidden_lines[i] = count_hidden(profile, &profile->locations[i], hidden);
+		free(hidden);
+	}
 	release(&drop);
 	release(&keep);
 	return error;
