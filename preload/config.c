@@ -161,14 +161,13 @@ static void read_run_id(uint64_t *ret_run_id)
 static void read_directory(char *ret_directory)
 {
 	const struct value value = find("HEAPMARK_DIR", "dir");
-	size_t used = 0;
+	const bool is_absolute = value.length > 0 && value.text[0] == '/';
+	size_t used;
 
-	if (value.text == NULL || value.length == 0 || value.text[0] != '/') {
-		if (getcwd(ret_directory, PATH_MAX) == NULL)
-			memcpy(ret_directory, ".", sizeof("."));
-		used = strlen(ret_directory);
-	}
-	if (value.text == NULL || value.length == 0)
+	if (getcwd(ret_directory, PATH_MAX) == NULL)
+		memcpy(ret_directory, ".", sizeof("."));
+	used = is_absolute ? 0 : strlen(ret_directory);
+	if (value.length == 0)
 		return;
 	if (used + 1 + value.length >= PATH_MAX) {
 		complain("HEAPMARK_DIR", value, "a path that is short enough", "the working directory");

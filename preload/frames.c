@@ -3,6 +3,8 @@
 
 #include "preload/cc.h"
 #include "preload/memory.h"
+#include "preload/sandbox.h"
+#include "preload/thread.h"
 #include "preload/unwind_rules.h"
 #include "preload/unwinder.h"
 #include "proto/ledger.h"
@@ -333,6 +335,23 @@ HM_COLD static struct hm_walk finish_complex(struct hm_walk walk, union hm_rule 
 	return completion.walk;
 }
 
+/*
+ * Where no rules can be made, ours may be missing: no allocation need have been sampled before.  They are not
+ * needed to get out of the library.  The guard is the frame of the function that the program has called, and
+ * that function keeps a frame pointer.
+ */
+HM_COLD static void leave_library(struct frame *frame)
+{
+	const uintptr_t called = hm_thread.busy_frame;
+
+	if (called == 0 || called == HM_BUSY_THROUGHOUT)
+		return;
+
+	const uintptr_t *const words = (const uintptr_t *)called;
+
+	*frame = (struct frame){ .pc = words[1] - 1, .sp = (uintptr_t)(words + 2), .fp = words[0] };
+}
+
 HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64_t *frames,
 					  uint32_t frames_max)
 {
@@ -344,6 +363,8 @@ HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64
 	union hm_rule rule;
 	enum step stepped;
 
+	if (!hm_may(HM_MAY_COMPILE))
+		leave_library(&frame);
 	if (!is_inside(&stack.window, frame.sp))
 		set_empty_window(&stack.window, frame.sp);
 	do {
@@ -364,6 +385,19 @@ HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64
 		break;
 	}
 	return end_of(walk, HM_WALK_TRUNCATED);
+}
+
+void hm_frames_look_ahead(struct hm_stack_bounds *bounds)
+{
+	enum { PAGES_AHEAD = 64 };
+	uint64_t frames[HM_FRAMES_MAX];
+
+	(void)hm_frames_walk(bounds, frames, HM_FRAMES_MAX);
+	for (int pages = 0; pages < PAGES_AHEAD && bounds->low != 0; pages++) {
+		if (!hm_memory_is_readable((const void *)(bounds->low - PAGE_BYTES)))
+			return;
+		bounds->low -= PAGE_BYTES;
+	}
 }
 
 HM_NOINLINE bool hm_frames_contain(struct hm_stack_bounds *bounds, uintptr_t inner_cfa, uintptr_t cfa)

@@ -48,6 +48,12 @@ struct hm_walk {
 struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64_t *frames, uint32_t frames_max);
 
 /*
+ * Does now what later walks of this thread will have no means for (sandbox.h): finds the rules of the stack
+ * as it is, and which pages of it are readable, up to 256 KiB further in.
+ */
+void hm_frames_look_ahead(struct hm_stack_bounds *bounds);
+
+/*
  * Whether a frame of the library with the CFA `cfa` is on the calling thread's stack, further out than the
  * frame with the CFA `inner_cfa`; true as well where that cannot be known, since a walk does not come
  * through. Walks at most 64 K frames.  Any thread, any signal handler.

@@ -3,8 +3,8 @@
 
 #include "preload/float.h"
 #include "preload/ledger_file.h"
+#include "preload/sandbox.h"
 
-#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -27,7 +27,7 @@ static struct hm_ledger_gauge *claim_or_match(struct hm_ledger_gauge *gauge, con
 	}
 	/* Another thread is copying its name, a few instructions: it may be ours. */
 	while (state == GAUGE_BEING_WRITTEN) {
-		(void)sched_yield();
+		hm_sandbox_yield();
 		state = atomic_load_explicit(&gauge->state, memory_order_acquire);
 	}
 	return strcmp(gauge->name, name) == 0 ? gauge : NULL;

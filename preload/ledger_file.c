@@ -2,12 +2,12 @@
 #include "preload/ledger_file.h"
 
 #include "preload/memory.h"
+#include "preload/sandbox.h"
 #include "preload/say.h"
 #include "preload/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -119,11 +119,14 @@ static int make_longer(struct hm_ledger_file *ledger, uint64_t start, uint64_t e
 	if (!file_size_is_allowed(end))
 		return -EFBIG;
 	if (!hm_ledger_has_descriptor(ledger))
-		return path_is_ours(ledger) ? extend_and_populate(ledger, false, start, end) : -EBADF;
+		return hm_may(HM_MAY_TRUNCATE) && path_is_ours(ledger)
+			       ? extend_and_populate(ledger, false, start, end)
+			       : -EBADF;
 
 	const int error = allocate_blocks(ledger->descriptor, start, end);
 
-	return error == -EOPNOTSUPP ? extend_and_populate(ledger, true, start, end) : error;
+	return error == -EOPNOTSUPP && hm_may(HM_MAY_TRUNCATE) ? extend_and_populate(ledger, true, start, end)
+							       : error;
 }
 
 /*
@@ -140,7 +143,7 @@ static bool growth_begin(struct hm_ledger_file *ledger)
 		if (atomic_compare_exchange_strong_explicit(&ledger->growing, &idle, 1, memory_order_acquire,
 							    memory_order_relaxed))
 			return true;
-		(void)sched_yield();
+		hm_sandbox_yield();
 	}
 	return false;
 }
@@ -185,6 +188,9 @@ static bool ensure_granted(struct hm_ledger_file *ledger, uint64_t end)
 	if (end <= atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed))
 		return true;
 
+	if (!hm_may(HM_MAY_GROW))
+		return false;
+
 	const int saved_errno = errno;
 	struct hm_signals_saved saved;
 	bool granted = false;
@@ -215,6 +221,17 @@ uint64_t hm_ledger_allocate(struct hm_ledger_file *ledger, uint64_t size_bytes)
 	} while (!atomic_compare_exchange_weak_explicit(next, &start, start + size_bytes,
 							memory_order_acquire, memory_order_relaxed));
 	return start;
+}
+
+void hm_ledger_grow_ahead(struct hm_ledger_file *ledger, uint64_t ahead_bytes)
+{
+	/* relaxed: a guess; whoever is granted something meanwhile uses up some of it */
+	const uint64_t next =
+		atomic_load_explicit(&hm_ledger_header(ledger)->arena_next, memory_order_relaxed);
+
+	for (; ahead_bytes >= GROWTH_MIN_BYTES; ahead_bytes /= 2)
+		if (ensure_granted(ledger, min_u64(next + ahead_bytes, ledger->limit_bytes)))
+			return;
 }
 
 void hm_ledger_give_back(struct hm_ledger_file *ledger, uint64_t offset, uint64_t size_bytes)
@@ -383,8 +400,9 @@ void hm_ledger_close_descriptor(struct hm_ledger_file *ledger)
 {
 	const int saved_errno = errno;
 
+	/* Raw: close() is a cancellation point, and fork is none. */
 	if (hm_ledger_has_descriptor(ledger))
-		(void)close(ledger->descriptor);
+		(void)syscall(SYS_close, ledger->descriptor);
 	ledger->descriptor = -1;
 	errno = saved_errno;
 }

@@ -81,6 +81,12 @@ void hm_ledger_remove(struct hm_ledger_file *ledger);
 uint64_t hm_ledger_allocate(struct hm_ledger_file *ledger, uint64_t size_bytes);
 
 /*
+ * Makes the file long enough for `ahead_bytes` beyond what is used, or as much of it as there is room for:
+ * later it may not be possible.
+ */
+void hm_ledger_grow_ahead(struct hm_ledger_file *ledger, uint64_t ahead_bytes);
+
+/*
  * Gives back what hm_ledger_allocate just granted, where nobody was granted anything since; for the loser of
  * a race to publish.  The caller has zeroed what it wrote there.  Else the space is lost.
  */

@@ -8,6 +8,7 @@
 #include "preload/memory.h"
 #include "preload/own_stack.h"
 #include "preload/process.h"
+#include "preload/sandbox.h"
 #include "preload/say.h"
 #include "preload/stacks.h"
 #include "preload/thread.h"
@@ -104,13 +105,27 @@ static bool parent_is_supervised(void)
 					      memory_order_relaxed) != 0;
 }
 
+static const char *what_to_do(int error)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+		return "raise the limit of open files (ulimit -n)";
+	case EFBIG:
+		return "raise the limit of file sizes (ulimit -f)";
+	case ENOSPC:
+	case EDQUOT:
+		return "make room there, or set HEAPMARK_DIR to another directory";
+	default:
+		return "set HEAPMARK_DIR to a directory that can be written to";
+	}
+}
+
 static void complain(const char *what_follows, int error)
 {
 	if (!has_complained)
-		hm_say("cannot write to %s (%s): %s[%u] %s; set HEAPMARK_DIR to a directory that can be "
-		       "written to",
-		       image.config.directory, hm_error_text(-error), image.comm, hm_process->pid,
-		       what_follows);
+		hm_say("cannot write to %s (%s): %s[%u] %s; %s", image.config.directory,
+		       hm_error_text(-error), image.comm, hm_process->pid, what_follows, what_to_do(-error));
 	has_complained = true;
 }
 
@@ -214,13 +229,13 @@ static void after_fork_child(void)
 static bool is_recording_here(void)
 {
 	return atomic_load_explicit(&hm_process->state, memory_order_acquire) == HM_PROCESS_RECORDING &&
-	       hm_process->pid == (uint32_t)getpid();
+	       hm_process->pid == hm_process_own_pid();
 }
 
 void hm_lifecycle_leave(void)
 {
 	/* relaxed: a sample of another thread at this very instant goes with the process */
-	if (is_recording_here() && hm_ledger.path[0] != '\0' &&
+	if (hm_may(HM_MAY_REMOVE) && is_recording_here() && hm_ledger.path[0] != '\0' &&
 	    atomic_load_explicit(&hm_ledger_header(&hm_ledger)->has_samples, memory_order_relaxed) == 0)
 		hm_ledger_remove(&hm_ledger);
 }
@@ -231,13 +246,33 @@ static void write_at_exit(void *unused)
 	hm_exit_write(&hm_ledger, &image);
 }
 
+/* A seccomp filter forbids what a profile takes: the ledger stays, finished, and can be made into one. */
+static void finish_behind_filter(void)
+{
+	struct hm_ledger_header *const header = hm_ledger_header(&hm_ledger);
+
+	if (hm_ledger.path[0] == '\0')
+		return;
+	/* relaxed, release: as in exit_writer.c */
+	atomic_store_explicit(&header->end_realtime_ns, now_ns(CLOCK_REALTIME_COARSE), memory_order_relaxed);
+	atomic_store_explicit(&header->state, HM_LEDGER_FINISHED, memory_order_release);
+	if (atomic_load_explicit(&header->has_samples, memory_order_relaxed) != 0 &&
+	    atomic_load_explicit(&header->control_supervised, memory_order_relaxed) == 0)
+		hm_say("%s[%u]: its seccomp filter forbids what writing a profile takes; the figures are in "
+		       "%s: heapmark dump %s",
+		       image.comm, header->pid, hm_ledger.path, hm_ledger.path);
+}
+
 /* The last thing that exit() calls: after the destructors of every object. */
 static void at_exit(void *unused)
 {
 	if (!is_recording_here())
 		return;
 	hm_thread.busy_frame = HM_BUSY_THROUGHOUT;
-	hm_own_stack_call(write_at_exit, unused);
+	if (hm_may(HM_MAY_WRITE_PROFILE))
+		hm_own_stack_call(write_at_exit, unused);
+	else
+		finish_behind_filter();
 	set_state(HM_PROCESS_FINISHED);
 }
 
@@ -317,7 +352,7 @@ bool hm_lifecycle_start(void)
 	const int saved_errno = errno;
 
 	if (claim_start())
-		set_state(start_process() ? HM_PROCESS_RECORDING : HM_PROCESS_OFF);
+		set_state(hm_may(HM_MAY_START) && start_process() ? HM_PROCESS_RECORDING : HM_PROCESS_OFF);
 	errno = saved_errno;
 	return atomic_load_explicit(&hm_process->state, memory_order_acquire) == HM_PROCESS_RECORDING;
 }
@@ -342,7 +377,7 @@ bool hm_lifecycle_prepare(const void *caller)
 
 	if (prepared && hm_process == &no_process) {
 		prepared = prepare_image(caller);
-	} else if (prepared && !image.config.children) {
+	} else if (prepared && (!image.config.children || !hm_may(HM_MAY_START))) {
 		(void)claim_start();
 		set_state(HM_PROCESS_OFF);
 		prepared = false;
@@ -351,6 +386,49 @@ bool hm_lifecycle_prepare(const void *caller)
 	}
 	errno = saved_errno;
 	return prepared;
+}
+
+static void look_ahead(uint32_t forbidden)
+{
+	/* Of 1 GiB of live objects there are 2048 samples at the default rate, of some 500 bytes with stacks
+	 * of their own.  At smaller intervals there are more; a 32nd of a GiB is what may lie on a disk
+	 * unused. */
+	const uint64_t default_ahead_bytes = UINT64_C(1) << 20;
+	const uint64_t ahead_bytes_max = UINT64_C(1) << 25;
+	const uint64_t default_interval_bytes = 512 * 1024;
+	const uint64_t interval_bytes = hm_lifecycle_interval_bytes();
+	uint64_t ahead_bytes = default_ahead_bytes;
+
+	if (interval_bytes != 0 && interval_bytes < default_interval_bytes)
+		ahead_bytes *= default_interval_bytes / interval_bytes;
+	if (ahead_bytes > ahead_bytes_max)
+		ahead_bytes = ahead_bytes_max;
+	if ((forbidden >> HM_MAY_GROW & 1) != 0)
+		hm_ledger_grow_ahead(&hm_ledger, ahead_bytes);
+	if ((forbidden >> HM_MAY_COMPILE & 1) != 0 || (forbidden >> HM_MAY_ASK_READABLE & 1) != 0)
+		hm_frames_look_ahead(&hm_thread.stack);
+}
+
+bool hm_lifecycle_before_filter(uint32_t forbidden, const void *caller)
+{
+	const uintptr_t busy_frame = hm_thread.busy_frame;
+	uint32_t state = atomic_load_explicit(&hm_process->state, memory_order_acquire);
+
+	if (state == HM_PROCESS_RECORDING && !is_recording_here())
+		return false;
+	if (busy_frame != 0 || forbidden == 0)
+		return true; /* in the middle of our own work: a signal handler installs the filter */
+	hm_thread.busy_frame = HM_BUSY_THROUGHOUT;
+	if (state == HM_PROCESS_NEW && hm_lifecycle_prepare(caller) && hm_lifecycle_interval_bytes() != 0 &&
+	    (forbidden >> HM_MAY_START & 1) != 0)
+		(void)hm_lifecycle_start();
+	if (hm_process == &no_process)
+		set_state(HM_PROCESS_OFF); /* too early for us, and afterwards too late */
+	state = atomic_load_explicit(&hm_process->state, memory_order_acquire);
+	if (state == HM_PROCESS_RECORDING)
+		look_ahead(forbidden);
+	hm_thread.busy_frame = busy_frame;
+	return true;
 }
 
 struct dump {
@@ -371,6 +449,8 @@ int hm_lifecycle_dump(const char *path)
 
 	if (atomic_load_explicit(&hm_process->state, memory_order_acquire) != HM_PROCESS_RECORDING)
 		return -ESRCH;
+	if (!hm_may(HM_MAY_WRITE_PROFILE))
+		return -EPERM;
 	hm_own_stack_call(write_dump, &dump);
 	return dump.error;
 }

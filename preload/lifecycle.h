@@ -31,7 +31,16 @@ bool hm_lifecycle_start(void);
  */
 void hm_lifecycle_leave(void);
 
-/* Writes a profile of the process as it is to `path`, which must not exist.  0 or a negative errno. */
+/*
+ * A seccomp filter is about to be installed after which `forbidden` (bits of enum hm_ability) cannot be done
+ * any more.  Does it now: makes the image ready, starts the ledger of a fork child that is to be recorded,
+ * since it could not later, makes the file longer, looks at the stack.  `caller` is where the program called
+ * us from. Returns false in a vfork child, whose filter is not that of the process.
+ */
+bool hm_lifecycle_before_filter(uint32_t forbidden, const void *caller);
+
+/* Writes a profile of the process as it is to `path`, which must not exist.  0 or a negative errno;
+ * -EPERM where a seccomp filter forbids what that takes. */
 int hm_lifecycle_dump(const char *path);
 
 #endif

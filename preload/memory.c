@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "preload/memory.h"
 
+#include "preload/sandbox.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -32,8 +34,12 @@ static size_t round_up(size_t bytes, size_t alignment)
 void *hm_memory_map(size_t size_bytes)
 {
 	const int saved_errno = errno;
-	void *memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (!hm_may(HM_MAY_MAP))
+		return NULL;
+
+	void *const memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	errno = saved_errno;
 	return memory == MAP_FAILED ? NULL : memory;
@@ -52,6 +58,8 @@ void hm_memory_unmap(void *memory, size_t size_bytes)
 {
 	const int saved_errno = errno;
 
+	if (!hm_may(HM_MAY_MAP))
+		return; /* lost: a few pages, once */
 	(void)munmap(memory, size_bytes);
 	errno = saved_errno;
 }
@@ -95,9 +103,14 @@ void *hm_memory_keep(size_t size_bytes)
 bool hm_memory_is_readable(const void *address)
 {
 	/* Not a valid `how`: the kernel copies the set in (EFAULT where it cannot), then refuses (EINVAL). */
-	enum { IMPOSSIBLE_HOW = 0x7fff, KERNEL_SIGSET_BYTES = 8 };
+	enum { KERNEL_SIGSET_BYTES = 8 };
 	const int saved_errno = errno;
-	const long result = syscall(SYS_rt_sigprocmask, IMPOSSIBLE_HOW, address, NULL, KERNEL_SIGSET_BYTES);
+
+	if (!hm_may(HM_MAY_ASK_READABLE))
+		return false;
+
+	const long result =
+		syscall(SYS_rt_sigprocmask, HM_MEMORY_IMPOSSIBLE_HOW, address, NULL, KERNEL_SIGSET_BYTES);
 	const bool readable = result == -1 && errno == EINVAL;
 
 	errno = saved_errno;

@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 /*
- * Returns zeroed, page-aligned memory of at least `size_bytes`, or NULL where the system gives none.
- * The caller owns it; hm_memory_unmap gives it back.
+ * Returns zeroed, page-aligned memory of at least `size_bytes`, or NULL where the system gives none, or a
+ * seccomp filter forbids it (sandbox.h).  The caller owns it; hm_memory_unmap gives it back.
  */
 void *hm_memory_map(size_t size_bytes);
 void hm_memory_unmap(void *memory, size_t size_bytes);
@@ -32,8 +32,9 @@ void *hm_memory_keep(size_t size_bytes);
 /*
  * Whether the 8 bytes at `address` can be read.  One system call (rt_sigprocmask with an impossible `how`,
  * which reads its argument before it refuses): needs no descriptor and no privilege, and every seccomp
- * filter that lets a program handle signals lets it pass.
+ * filter that lets a program handle signals lets it pass.  Where one does not, the answer is "no".
  */
+enum { HM_MEMORY_IMPOSSIBLE_HOW = 0x7fff };
 bool hm_memory_is_readable(const void *address);
 
 #endif

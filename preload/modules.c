@@ -3,6 +3,7 @@
 
 #include "preload/ledger_file.h"
 #include "preload/memory.h"
+#include "preload/sandbox.h"
 #include "proto/ledger.h"
 
 #include <dlfcn.h>
@@ -265,7 +266,7 @@ static const char *keep_text(const char *text)
 static const char *absolute_path(const char *name)
 {
 	/* The raw call, for the C library's may allocate.  It returns the length with the terminating NUL. */
-	const long size_bytes = syscall(SYS_getcwd, path_room, PATH_MAX);
+	const long size_bytes = hm_may(HM_MAY_NAME_MODULES) ? syscall(SYS_getcwd, path_room, PATH_MAX) : 0;
 	const size_t name_length = strlen(name);
 
 	if (size_bytes <= 0 || path_room[0] != '/' || name_length >= PATH_MAX)
@@ -280,10 +281,10 @@ static const char *executable_path(void)
 {
 	/* No interpreter: the loader itself was started, with the program as its argument (ld.so ./program),
 	 * and has put the program's name in the place of its own. */
-	const bool is_started_by_loader = getauxval(AT_BASE) == 0;
+	const bool is_link_readable = getauxval(AT_BASE) != 0 && hm_may(HM_MAY_NAME_MODULES);
 	const char *const started_as = (const char *)getauxval(AT_EXECFN);
 	const ssize_t length =
-		is_started_by_loader ? 0 : readlink("/proc/self/exe", path_room, sizeof(path_room) - 1);
+		is_link_readable ? readlink("/proc/self/exe", path_room, sizeof(path_room) - 1) : 0;
 
 	if (length > 0) {
 		path_room[length] = '\0';
@@ -463,6 +464,13 @@ struct hm_module_found hm_module_find(uintptr_t pc)
 	}
 	errno = saved_errno;
 	return found;
+}
+
+uint32_t hm_module_find_known(uintptr_t pc)
+{
+	struct dl_find_object seen;
+
+	return _dl_find_object((void *)pc, &seen) == 0 ? find_known(&seen, pc) : 0;
 }
 
 void hm_modules_attach(struct hm_ledger_file *new_ledger)

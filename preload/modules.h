@@ -36,6 +36,12 @@ struct hm_module_found {
 struct hm_module_found hm_module_find(uintptr_t pc);
 
 /*
+ * The number of the module that contains `pc`, where it was met before and nothing speaks against its being
+ * there still; 0 otherwise.  Makes no system call.
+ */
+uint32_t hm_module_find_known(uintptr_t pc);
+
+/*
  * From now on `ledger` (borrowed; outlives its use here) receives every module, those already known at once.
  * NULL: none does.
  */

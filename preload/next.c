@@ -161,6 +161,12 @@ static void early_exit(int status)
 	hm_next.exit_now(status);
 }
 
+static pid_t early_bare_fork(void)
+{
+	hm_next_resolve();
+	return hm_next.bare_fork();
+}
+
 struct hm_next hm_next = {
 	.malloc = early_malloc,
 	.free = early_free,
@@ -176,7 +182,43 @@ struct hm_next hm_next = {
 	.dlclose = early_dlclose,
 	.exit_now = early_exit,
 	.Exit = early_exit,
+	.bare_fork = early_bare_fork,
 };
+
+/*
+ * Of prctl and syscall nothing is known but that all may be in the registers, seven arguments and the count
+ * of vector registers, and more on the stack.  So the stack is left as it was found.
+ */
+HM_HIDDEN int hm_next_early_prctl(int option, ...);
+HM_HIDDEN long hm_next_early_syscall(long number, ...);
+
+__asm__(".pushsection .text\n"
+	".macro hm_next_early name\n"
+	".globl hm_next_early_\\name\n"
+	".hidden hm_next_early_\\name\n"
+	".type hm_next_early_\\name, @function\n"
+	"hm_next_early_\\name:\n"
+	".cfi_startproc\n"
+	".irp register, rdi, rsi, rdx, rcx, r8, r9, rax\n"
+	"	pushq %\\register\n"
+	".cfi_adjust_cfa_offset 8\n"
+	".endr\n"
+	"	callq hm_next_resolve\n" /* SP is a multiple of 16 after seven words and the return address */
+	".irp register, rax, r9, r8, rcx, rdx, rsi, rdi\n"
+	"	popq %\\register\n"
+	".cfi_adjust_cfa_offset -8\n"
+	".endr\n"
+	"	jmpq *hm_next_\\name(%rip)\n"
+	".cfi_endproc\n"
+	".size hm_next_early_\\name, . - hm_next_early_\\name\n"
+	".endm\n"
+	"hm_next_early prctl\n"
+	"hm_next_early syscall\n"
+	".purgem hm_next_early\n"
+	".popsection\n");
+
+int (*hm_next_prctl)(int option, ...) = hm_next_early_prctl;
+long (*hm_next_syscall)(long number, ...) = hm_next_early_syscall;
 
 /* dlsym speaks of objects; ISO C has no way to say that this one is a function (POSIX: dlsym, rationale). */
 static void look_up(void *scope, const char *name, void *ret_function, bool required)
@@ -266,6 +308,9 @@ void hm_next_resolve(void)
 	look_up(RTLD_NEXT, "dlclose", &found.dlclose, true);
 	look_up(RTLD_NEXT, "_exit", &found.exit_now, true);
 	look_up(RTLD_NEXT, "_Exit", &found.Exit, true);
+	look_up(RTLD_NEXT, "_Fork", &found.bare_fork, true);
+	look_up(RTLD_NEXT, "prctl", &hm_next_prctl, true);
+	look_up(RTLD_NEXT, "syscall", &hm_next_syscall, true);
 	hm_next = found;
 	/* What may be missing: the message of the failure is then allocated by the allocator just found. */
 	look_up(RTLD_NEXT, "free_sized", &hm_next.free_sized, false);

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct hm_next {
 	void *(*malloc)(size_t);
@@ -31,11 +32,16 @@ struct hm_next {
 	void (*visible_free)(void *);
 	bool has_reallocarray; /* one of its own, not that of the C library */
 	int (*dlclose)(void *);
-	void (*exit_now)(int); /* _exit */
-	void (*Exit)(int);     /* _Exit */
+	void (*exit_now)(int);    /* _exit */
+	void (*Exit)(int);        /* _Exit */
+	pid_t (*bare_fork)(void); /* _Fork */
 };
 
 extern HM_HIDDEN struct hm_next hm_next;
+
+/* By themselves, because assembly jumps to where they point (shim_system.c). */
+extern HM_HIDDEN int (*hm_next_prctl)(int option, ...);
+extern HM_HIDDEN long (*hm_next_syscall)(long number, ...);
 
 /* Looks the allocator up, if that has not been done. */
 void hm_next_resolve(void);

@@ -12,10 +12,12 @@
 
 #include "preload/cc.h"
 #include "preload/ledger_file.h"
+#include "preload/sandbox.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <unistd.h>
 
 /*
  *	NEW --(one thread)--> STARTING --> RECORDING --(normal exit)--> FINISHED
@@ -46,6 +48,15 @@ extern HM_HIDDEN struct hm_process *hm_process;
  * signal handler forks in the middle of a recording, the child finishes it with what it began with.
  */
 extern HM_HIDDEN struct hm_ledger_file hm_ledger;
+
+/*
+ * The number of the calling process; where a seccomp filter forbids to ask, that of the one that started the
+ * ledger, 0 in a fork child of it.
+ */
+static inline uint32_t hm_process_own_pid(void)
+{
+	return hm_may(HM_MAY_KNOW_PID) ? (uint32_t)getpid() : hm_process->pid;
+}
 
 /* CLOCK_MONOTONIC_COARSE in 1/16 s. */
 uint64_t hm_process_ticks(void);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "preload/say.h"
 
+#include "preload/sandbox.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,7 +33,8 @@ void hm_say(const char *format, ...)
 	}
 	line[length++] = '\n';
 	/* Raw: write() is a cancellation point. */
-	(void)syscall(SYS_write, STDERR_FILENO, line, length);
+	if (hm_may(HM_MAY_SAY))
+		(void)syscall(SYS_write, STDERR_FILENO, line, length);
 	errno = saved_errno;
 }
 

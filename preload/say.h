@@ -11,7 +11,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Writes "heapmark: <text>\n" to descriptor 2, in one write; a text of more than 1000 bytes is cut. */
+/*
+ * Writes "heapmark: <text>\n" to descriptor 2, in one write; a text of more than 1000 bytes is cut.  Where a
+ * seccomp filter forbids it (sandbox.h), nothing is written.
+ */
 void hm_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* snprintf that says whether all of it fitted. */

@@ -299,20 +299,6 @@ HM_EXPORT int dlclose(void *handle)
 	return result;
 }
 
-HM_EXPORT _Noreturn void _exit(int status)
-{
-	hm_lifecycle_leave();
-	hm_next.exit_now(status);
-	__builtin_unreachable();
-}
-
-HM_EXPORT _Noreturn void _Exit(int status)
-{
-	hm_lifecycle_leave();
-	hm_next.Exit(status);
-	__builtin_unreachable();
-}
-
 /* For a program that does not allocate before main: its first sample finds the library started. */
 __attribute__((constructor)) static void start(void)
 {

@@ -26,6 +26,9 @@
 #include "preload/memory.h"
 #include "preload/modules.h"
 #include "preload/own_stack.h"
+#include "preload/process.h"
+#include "preload/sandbox.h"
+#include "preload/thread.h"
 #include "preload/unwinder.h"
 
 #include <dlfcn.h>
@@ -63,7 +66,10 @@ static struct table *_Atomic table; /* owned */
  * Who holds the lock: process and thread in one word; 0: nobody.
  *
  *	63         32 31   30        0
- *	[    pid     ][ F ][   tid   ]     F: held across fork
+ *	[    pid     ][ F ][ thread  ]     F: held across fork
+ *
+ * A thread is known by the place of its storage in units of its size, which takes no system call to find out.
+ * Two threads would have to be 2^37 bytes apart to be taken for one, and go without then.
  */
 static _Atomic uint64_t lock_owner;
 static _Atomic uint64_t lock_owner_given_up; /* the last one that was waited for in vain */
@@ -74,12 +80,14 @@ static const uint64_t owner_forks = UINT64_C(1) << 31;
 
 static uint64_t owner_self(void)
 {
-	return (uint64_t)getpid() << OWNER_PID_SHIFT | (uint32_t)syscall(SYS_gettid);
+	const uint64_t thread = (uintptr_t)&hm_thread / sizeof(hm_thread);
+
+	return (uint64_t)hm_process_own_pid() << OWNER_PID_SHIFT | (thread & (owner_forks - 1));
 }
 
 static bool owner_is_of_this_process(uint64_t owner)
 {
-	return owner >> OWNER_PID_SHIFT == (uint64_t)getpid();
+	return owner >> OWNER_PID_SHIFT == hm_process_own_pid();
 }
 
 /* See the table at the head of unwind_rules.h. */
@@ -98,6 +106,10 @@ static void wait_for_change(uint64_t owner)
 	/* Short, so that a waker that saw no waiter yet costs no more than this. */
 	const struct timespec timeout = { .tv_nsec = 1000000 };
 
+	if (!hm_may(HM_MAY_WAIT)) {
+		hm_sandbox_yield();
+		return;
+	}
 	/* relaxed: a hint */
 	atomic_fetch_add_explicit(&lock_waiters, 1, memory_order_relaxed);
 	/* The kernel compares the half with the thread in it. */
@@ -135,7 +147,7 @@ static void release(void)
 	/* release: pairs with acquire() */
 	atomic_store_explicit(&lock_owner, 0, memory_order_release);
 	/* relaxed: a waiter that is missed here wakes by itself */
-	if (atomic_load_explicit(&lock_waiters, memory_order_relaxed) != 0)
+	if (atomic_load_explicit(&lock_waiters, memory_order_relaxed) != 0 && hm_may(HM_MAY_WAIT))
 		(void)syscall(SYS_futex, &lock_owner, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
@@ -367,7 +379,7 @@ bool hm_unwind_rules_run(void (*function)(void *argument), void *argument)
 	static _Alignas(16) uint8_t stack[32 * 1024];
 	struct hm_signals_saved saved;
 
-	if (!hm_unwind_rules_lock(&saved))
+	if (!hm_may(HM_MAY_COMPILE) || !hm_unwind_rules_lock(&saved))
 		return false;
 	hm_own_stack_call_on(stack, sizeof(stack), function, argument);
 	hm_unwind_rules_unlock(&saved);
@@ -386,12 +398,27 @@ static void answer(void *argument)
 	request->rule = hm_unwind_rule_find_locked(request->pc);
 }
 
+/* What can be told without libunwind.  Little stack is needed, so this is done on the caller's. */
+static union hm_rule find_module_alone(uintptr_t pc)
+{
+	union hm_rule rule = { .kind = HM_RULE_NONE };
+	struct hm_signals_saved saved;
+
+	if (hm_unwind_rules_lock(&saved)) {
+		rule.module_index = hm_module_find_known(pc) & UINT16_MAX;
+		hm_unwind_rules_unlock(&saved);
+	}
+	return rule;
+}
+
 HM_COLD static union hm_rule compile(uintptr_t pc)
 {
 	struct request request = { .pc = pc, .rule = { .kind = HM_RULE_NONE } };
 
 	if (!is_in_object(pc))
 		return rule_in_no_object;
+	if (!hm_may(HM_MAY_COMPILE))
+		return find_module_alone(pc);
 	(void)hm_unwind_rules_run(answer, &request);
 	return request.rule;
 }

@@ -24,6 +24,10 @@
  *                                             caller's, stdio's say
  *   a thread of another process, which a      go without, for good: its libunwind was copied in
  *   child of _Fork or clone inherited         mid-thought.  fork() itself never leaves this behind
+ *
+ * Behind a seccomp filter that does not let signals be held off (sandbox.h) nothing is compiled.  The lock is
+ * still taken, to look at modules: a handler that comes meanwhile finds it held by itself and goes without,
+ * and if it leaves by longjmp, everybody does from then on.
  */
 #ifndef HM_PRELOAD_UNWIND_RULES_H
 #define HM_PRELOAD_UNWIND_RULES_H
@@ -99,8 +103,9 @@ bool hm_unwind_rules_init(const char **ret_reason);
 
 /*
  * The rule for the instruction at `pc`, compiled where it is new.  HM_RULE_NONE: it would have to be
- * compiled, and the lock is not to be had.  A rule for which there is no room is compiled each time (a
- * million are kept).
+ * compiled, and the lock is not to be had; or a seccomp filter forbids to (sandbox.h), and then the module,
+ * where it was met before, is all that the rule tells.  A rule for which there is no room is compiled each
+ * time (a million are kept).
  */
 union hm_rule hm_unwind_rule_find(uintptr_t pc);
 
@@ -132,11 +137,12 @@ void hm_unwind_rules_unlock(const struct hm_signals_saved *saved);
 
 /*
  * Calls function(argument) with the lock held, and on a stack of ours (own_stack.h): libunwind needs more
- * than a coroutine may have left.  Returns false, and calls nothing, where the lock is not to be had.
+ * than a coroutine may have left.  Returns false, and calls nothing, where the lock is not to be had
+ * or rules may not be compiled.
  */
 bool hm_unwind_rules_run(void (*function)(void *argument), void *argument);
 
-/* As hm_unwind_rule_find, while the lock is held. */
+/* As hm_unwind_rule_find, while the lock is held and rules may be compiled. */
 union hm_rule hm_unwind_rule_find_locked(uintptr_t pc);
 
 #endif
