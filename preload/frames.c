@@ -344,7 +344,7 @@ HM_COLD static void leave_library(struct frame *frame)
 {
 	const uintptr_t called = hm_thread.busy_frame;
 
-	if (called == 0 || called == HM_BUSY_THROUGHOUT)
+	if (called == 0 || (called & (HM_BUSY_THROUGHOUT | HM_BUSY_FORKING)) != 0)
 		return;
 
 	const uintptr_t *const words = (const uintptr_t *)called;

@@ -195,32 +195,22 @@ static bool start_process(void)
 	return started;
 }
 
-/* What the guard was before fork.  Beside struct hm_thread, whose line is full. */
-static _Thread_local uintptr_t busy_before_fork __attribute__((tls_model("initial-exec")));
-
 static void before_fork(void)
 {
-	const uintptr_t busy_frame = hm_thread.busy_frame;
-
-	hm_thread.busy_frame = HM_BUSY_THROUGHOUT; /* other handlers may allocate: the rules are locked */
+	hm_thread.busy_frame |= HM_BUSY_FORKING; /* other handlers may allocate: the rules are locked */
 	hm_unwind_rules_before_fork();
-	busy_before_fork = busy_frame;
 }
 
 static void after_fork_parent(void)
 {
-	const uintptr_t busy_frame = busy_before_fork;
-
 	hm_unwind_rules_after_fork_parent();
-	hm_thread.busy_frame = busy_frame;
+	hm_thread.busy_frame &= ~HM_BUSY_FORKING;
 }
 
 static void after_fork_child(void)
 {
-	const uintptr_t busy_frame = busy_before_fork;
-
 	hm_unwind_rules_after_fork_child();
-	hm_thread.busy_frame = busy_frame;
+	hm_thread.busy_frame &= ~HM_BUSY_FORKING;
 	/* Its next allocation takes the slow path: siblings must not share the distance left here. */
 	hm_sampler_seed(&hm_thread.sampler, 0);
 }

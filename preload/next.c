@@ -65,9 +65,9 @@ size_t hm_next_owned_size(const void *block)
  * The functions before they are known.  Each looks all of them up and passes the call on; a call that comes
  * from inside the look-up (`resolving`) is served by the arena.
  */
-static _Thread_local bool resolving __attribute__((tls_model("initial-exec")));
-
-static bool is_resolved; /* by the one thread there is when the process starts */
+/* By the one thread there is when the process starts. */
+static bool resolving;
+static bool is_resolved;
 
 static bool resolve_now(void)
 {

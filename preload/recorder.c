@@ -58,7 +58,7 @@ static bool is_nested(struct hm_thread *thread, uintptr_t frame)
 
 	if (HM_LIKELY(thread->busy_frame == 0))
 		return false;
-	return thread->busy_frame == HM_BUSY_THROUGHOUT ||
+	return (thread->busy_frame & (HM_BUSY_THROUGHOUT | HM_BUSY_FORKING)) != 0 ||
 	       hm_frames_contain(&thread->stack, frame + CFA_OFFSET, thread->busy_frame + CFA_OFFSET);
 }
 

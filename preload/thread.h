@@ -29,8 +29,12 @@ struct hm_thread {
 static_assert(sizeof(struct hm_thread) == 64,
 	      "one cache line, of the few hundred bytes that ld.so has to spare");
 
-/* For busy_frame: nothing is recorded, whatever the frame. */
-static const uintptr_t HM_BUSY_THROUGHOUT = UINTPTR_MAX;
+/*
+ * For busy_frame: nothing is recorded, whatever the frame.  Neither bit is one of an address; the second goes
+ * beside what was there before fork.
+ */
+static const uintptr_t HM_BUSY_THROUGHOUT = (uintptr_t)1 << 62;
+static const uintptr_t HM_BUSY_FORKING = (uintptr_t)1 << 63;
 
 extern HM_HIDDEN _Thread_local struct hm_thread hm_thread __attribute__((tls_model("initial-exec")));
 

@@ -29,11 +29,11 @@ def needed(case):
 
 
 def thread_local_size(case):
-    """One cache line a thread, and room for flags."""
+    """One cache line a thread."""
     headers = output_of("readelf", "-lW", case.build.library)
     sizes = re.findall(r"^\s*TLS\s+\S+\s+\S+\s+\S+\s+\S+\s+(0x[0-9a-f]+)", headers, re.MULTILINE)
     case.equal("PT_TLS segments", 1, len(sizes))
-    case.expect(all(int(size, 16) <= 64 + 16 for size in sizes), f"PT_TLS: expected at most 80 bytes, found {sizes}")
+    case.expect(all(int(size, 16) <= 64 for size in sizes), f"PT_TLS: expected at most 64 bytes, found {sizes}")
 
 
 ROWS = [
