@@ -7,6 +7,7 @@
 #include "preload/process.h"
 #include "preload/say.h"
 #include "proto/elf_symbols.h"
+#include "proto/ledger.h"
 #include "proto/profile_write.h"
 #include "proto/snapshot.h"
 
@@ -92,12 +93,42 @@ static size_t describe_memory(char comments[COMMENTS_MAX][COMMENT_BYTES])
 	return 2;
 }
 
+static int resolve_at(const char *path, struct hm_arena *arena, const struct hm_snapshot_module *module,
+		      const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
+		      enum hm_names_outcome *ret_outcome)
+{
+	const struct hm_resolver elf = hm_elf_resolver();
+	struct hm_snapshot_module there = *module;
+
+	there.path = path;
+	return elf.resolve(elf.context, arena, &there, addresses, count, ret_names, ret_outcome);
+}
+
+/*
+ * As on disk; but a program that was removed or replaced since it started, or never had a name, is still to
+ * be had as long as it runs.  Each try names every address anew, and where none succeeds, the first decides.
+ */
+static int resolve(void *unused, struct hm_arena *arena, const struct hm_snapshot_module *module,
+		   const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
+		   enum hm_names_outcome *ret_outcome)
+{
+	int error = resolve_at(module->path, arena, module, addresses, count, ret_names, ret_outcome);
+
+	(void)unused;
+	if (error != 0 || *ret_outcome == HM_NAMES_FOUND || (module->flags & HM_MODULE_MAIN) == 0)
+		return error;
+	error = resolve_at("/proc/self/exe", arena, module, addresses, count, ret_names, ret_outcome);
+	if (error != 0 || *ret_outcome == HM_NAMES_FOUND)
+		return error;
+	return resolve_at(module->path, arena, module, addresses, count, ret_names, ret_outcome);
+}
+
 static int write_profile(const struct hm_snapshot *snapshot, const char *path)
 {
 	char texts[COMMENTS_MAX][COMMENT_BYTES];
 	const char *const comments[COMMENTS_MAX] = { texts[0], texts[1] };
 	const struct hm_profile_options options = {
-		.resolver = hm_elf_resolver(),
+		.resolver = { .resolve = resolve },
 		.producer = "libheapmark " HM_VERSION,
 		.comments = comments,
 		.comment_count = describe_memory(texts),

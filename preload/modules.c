@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
+#include <gnu/libc-version.h>
 #include <limits.h>
 #include <link.h>
 #include <stdatomic.h>
@@ -488,22 +489,27 @@ void hm_modules_attach(struct hm_ledger_file *new_ledger)
 	errno = saved_errno;
 }
 
-/* Nothing of the object itself is looked at: another thread may be unloading it. */
-static bool is_still_loaded(const struct module *module)
+static bool is_of_libc(const struct module *module)
 {
-	struct dl_find_object seen;
+	const uintptr_t function = (uintptr_t)gnu_get_libc_version;
 
-	return _dl_find_object((void *)module->start, &seen) == 0 && is_seen_again(module, &seen);
+	return function >= module->start && function < module->end;
 }
 
-void hm_modules_refresh(void (*forget)(uintptr_t start, uintptr_t end))
+bool hm_module_is_permanent(uint32_t module_index)
 {
-	for (uint32_t index = 1; index <= module_count; index++) {
-		struct module *const module = module_at(index);
+	if (module_index == 0)
+		return false;
 
-		if (!module->is_loaded || is_still_loaded(module))
-			continue;
-		module->is_loaded = false;
-		forget(module->start, module->end);
-	}
+	const struct module *const module = module_at(module_index);
+
+	return (module->flags & (HM_MODULE_MAIN | HM_MODULE_VDSO | HM_MODULE_SELF)) != 0 ||
+	       (uintptr_t)module->seen.dlfo_map_start == getauxval(AT_BASE) || is_of_libc(module);
+}
+
+void hm_modules_doubt(void)
+{
+	for (uint32_t index = 1; index <= module_count; index++)
+		if (!hm_module_is_permanent(index))
+			module_at(index)->is_loaded = false;
 }

@@ -15,6 +15,7 @@
 #ifndef HM_PRELOAD_MODULES_H
 #define HM_PRELOAD_MODULES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct hm_ledger_file;
@@ -48,9 +49,13 @@ uint32_t hm_module_find_known(uintptr_t pc);
 void hm_modules_attach(struct hm_ledger_file *ledger);
 
 /*
- * Looks which modules are still loaded, as after dlclose, and calls `forget` for the address range of each
- * that is not.  An object that comes back to the same place later is given its old number.
+ * Around dlclose: of all modules but the permanent ones it is no longer taken for granted that they are still
+ * there. The next look at each is a close one, and an object that is found where it was is given its old
+ * number.
  */
-void hm_modules_refresh(void (*forget)(uintptr_t start, uintptr_t end));
+void hm_modules_doubt(void);
+
+/* Whether a module can never be unloaded: the program, the C library, the loader, ourselves. */
+bool hm_module_is_permanent(uint32_t module_index);
 
 #endif

@@ -293,7 +293,7 @@ void hm_next_resolve(void)
 	struct hm_next found = hm_next;
 
 	resolving = true;
-	/* First what must be there: such look-ups succeed, and a successful dlsym does not allocate. */
+	/* All of this is there: such look-ups succeed, and a successful dlsym neither allocates nor frees. */
 	look_up(RTLD_NEXT, "malloc", &found.malloc, true);
 	look_up(RTLD_NEXT, "free", &found.free, true);
 	look_up(RTLD_NEXT, "calloc", &found.calloc, true);
@@ -312,11 +312,34 @@ void hm_next_resolve(void)
 	look_up(RTLD_NEXT, "prctl", &hm_next_prctl, true);
 	look_up(RTLD_NEXT, "syscall", &hm_next_syscall, true);
 	hm_next = found;
-	/* What may be missing: the message of the failure is then allocated by the allocator just found. */
-	look_up(RTLD_NEXT, "free_sized", &hm_next.free_sized, false);
-	look_up(RTLD_NEXT, "free_aligned_sized", &hm_next.free_aligned_sized, false);
 	hm_next.has_reallocarray = allocator_has_reallocarray();
 	find_allocator();
 	resolving = false;
 	is_resolved = true;
+}
+
+/* Of threads that come here at once, each stores the same. */
+struct hm_next_sized hm_next_sized(void)
+{
+	static void (*_Atomic free_sized)(void *, size_t);
+	static void (*_Atomic free_aligned_sized)(void *, size_t, size_t);
+	static _Atomic bool is_known;
+
+	/* acquire: pairs with the release below; both pointers are written */
+	if (!atomic_load_explicit(&is_known, memory_order_acquire)) {
+		struct hm_next_sized found = { 0 };
+
+		look_up(RTLD_NEXT, "free_sized", &found.free_sized, false);
+		look_up(RTLD_NEXT, "free_aligned_sized", &found.free_aligned_sized, false);
+		/* relaxed: ordered by is_known */
+		atomic_store_explicit(&free_sized, found.free_sized, memory_order_relaxed);
+		atomic_store_explicit(&free_aligned_sized, found.free_aligned_sized, memory_order_relaxed);
+		/* release: pairs with the acquire above */
+		atomic_store_explicit(&is_known, true, memory_order_release);
+	}
+	/* relaxed: as above */
+	return (struct hm_next_sized){
+		.free_sized = atomic_load_explicit(&free_sized, memory_order_relaxed),
+		.free_aligned_sized = atomic_load_explicit(&free_aligned_sized, memory_order_relaxed),
+	};
 }

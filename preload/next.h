@@ -25,8 +25,6 @@ struct hm_next {
 	int (*posix_memalign)(void **, size_t, size_t);
 	void *(*valloc)(size_t);
 	void *(*pvalloc)(size_t);
-	void (*free_sized)(void *, size_t);                 /* C23: may be NULL */
-	void (*free_aligned_sized)(void *, size_t, size_t); /* C23: may be NULL */
 	void *(*visible_realloc)(void *,
 				 size_t); /* the program's: ours, or that of an allocator in front of us */
 	void (*visible_free)(void *);
@@ -45,6 +43,18 @@ extern HM_HIDDEN long (*hm_next_syscall)(long number, ...);
 
 /* Looks the allocator up, if that has not been done. */
 void hm_next_resolve(void);
+
+/*
+ * The allocator's functions of C23; a pointer is NULL where it has none.  They are looked up when one is
+ * first called, so that no look-up fails in a program that knows nothing of them.  The message of a failed
+ * dlsym is freed by the next dlsym, before that looks anything up; and where the free of the program, or of a
+ * library in front of us, finds the real one by dlsym, the two would call each other for ever.
+ */
+struct hm_next_sized {
+	void (*free_sized)(void *, size_t);
+	void (*free_aligned_sized)(void *, size_t, size_t);
+};
+struct hm_next_sized hm_next_sized(void);
 
 /*
  * Whether a block lies in the static arena.  Such blocks must not be given to the allocator underneath; the

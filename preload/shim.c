@@ -276,26 +276,32 @@ HM_EXPORT void *pvalloc(size_t size_bytes)
 /* C23.  An allocator that does not have these yet takes the block by the free that the program sees. */
 HM_EXPORT void free_sized(void *block, size_t size_bytes)
 {
-	if (hm_next.free_sized == NULL)
+	const struct hm_next_sized next = hm_next_sized();
+
+	if (next.free_sized == NULL)
 		hm_next.visible_free(block);
 	else if (!may_be_sampled(block) || forget(block))
-		hm_next.free_sized(block, size_bytes);
+		next.free_sized(block, size_bytes);
 }
 
 HM_EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size_bytes)
 {
-	if (hm_next.free_aligned_sized == NULL)
+	const struct hm_next_sized next = hm_next_sized();
+
+	if (next.free_aligned_sized == NULL)
 		hm_next.visible_free(block);
 	else if (!may_be_sampled(block) || forget(block))
-		hm_next.free_aligned_sized(block, alignment, size_bytes);
+		next.free_aligned_sized(block, alignment, size_bytes);
 }
 
 /* Not of the family, but dlclose has no caller semantics, and after it addresses may mean something else. */
 HM_EXPORT int dlclose(void *handle)
 {
+	hm_unwind_rules_before_unload();
+
 	const int result = hm_next.dlclose(handle);
 
-	hm_unwind_rules_forget_unloaded();
+	hm_unwind_rules_after_unload();
 	return result;
 }
 

@@ -296,7 +296,10 @@ static void insert(uint64_t pc, union hm_rule rule)
 	put(slot, pc, rule);
 }
 
-/* As a callback of hm_modules_refresh: with the lock held. */
+/* Under the lock, both. */
+static uint32_t unload_count;  /* calls of dlclose that are under way */
+static bool has_passing_rules; /* in objects that may be unloaded */
+
 static void forget(uintptr_t start, uintptr_t end)
 {
 	struct table *const current = atomic_load_explicit(&table, memory_order_relaxed);
@@ -369,7 +372,10 @@ union hm_rule hm_unwind_rule_find_locked(uintptr_t pc)
 		forget(found.stale_start, found.stale_end);
 	rule = hm_unwinder_compile(pc);
 	rule.module_index = found.module_index & UINT16_MAX;
-	insert(pc, rule);
+	if (unload_count == 0 || hm_module_is_permanent(found.module_index)) {
+		insert(pc, rule);
+		has_passing_rules = has_passing_rules || !hm_module_is_permanent(found.module_index);
+	}
 	return rule;
 }
 
@@ -458,13 +464,49 @@ void hm_unwind_rules_attach(struct hm_ledger_file *ledger)
 	}
 }
 
-void hm_unwind_rules_forget_unloaded(void)
+/* Drops what was compiled in objects that may go. */
+static void forget_passing(void)
+{
+	struct table *const current = atomic_load_explicit(&table, memory_order_relaxed);
+
+	hm_modules_doubt();
+	if (current == NULL || !has_passing_rules)
+		return;
+	hm_unwinder_forget();
+	for (uint32_t index = 0; index < slot_count(current); index++) {
+		struct slot *const slot = &current->slots[index];
+		/* relaxed: only the writer changes slots */
+		const union hm_rule rule = { .word = atomic_load_explicit(&slot->rule,
+									  memory_order_relaxed) };
+
+		if (rule.kind != HM_RULE_NONE && !hm_module_is_permanent(rule.module_index))
+			/* relaxed: who is in an object that is loaded after this has seen it, by the loader's
+			 * lock */
+			atomic_store_explicit(&slot->rule, 0, memory_order_relaxed);
+	}
+	has_passing_rules = false;
+}
+
+void hm_unwind_rules_before_unload(void)
 {
 	struct hm_signals_saved saved;
 
 	if (!hm_unwind_rules_lock(&saved))
 		return;
-	hm_modules_refresh(forget);
+	unload_count++;
+	forget_passing();
+	hm_unwind_rules_unlock(&saved);
+}
+
+void hm_unwind_rules_after_unload(void)
+{
+	struct hm_signals_saved saved;
+
+	if (!hm_unwind_rules_lock(&saved))
+		return;
+	if (unload_count > 0) /* it is 0 in a child that a destructor has forked */
+		unload_count--;
+	forget_passing();
 	hm_unwind_rules_unlock(&saved);
 }
 
@@ -493,4 +535,5 @@ void hm_unwind_rules_after_fork_child(void)
 	if ((atomic_load_explicit(&lock_owner, memory_order_relaxed) & owner_forks) != 0)
 		atomic_store_explicit(&lock_owner, 0, memory_order_relaxed);
 	atomic_store_explicit(&lock_waiters, 0, memory_order_relaxed);
+	unload_count = 0; /* of threads that stayed behind */
 }

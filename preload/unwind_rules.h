@@ -115,10 +115,14 @@ union hm_rule hm_unwind_rule_find(uintptr_t pc);
 void hm_unwind_rules_attach(struct hm_ledger_file *ledger);
 
 /*
- * To be called after dlclose: drops the rules of objects that are gone.  Objects that vanish in another way
- * are noticed when the first rule in their successor is compiled.
+ * To be called around dlclose.  Which object goes is not known beforehand, and afterwards it is too late:
+ * between the unmapping and dlclose's return, another thread may have loaded a plug-in to the same place, by
+ * a handle at the same address, and be sampled in it.  So the rules in all objects that may ever go are
+ * dropped before, and as long as a dlclose is under way, none of theirs is kept.  Objects that vanish in
+ * another way are noticed when the first rule in their successor is compiled.
  */
-void hm_unwind_rules_forget_unloaded(void);
+void hm_unwind_rules_before_unload(void);
+void hm_unwind_rules_after_unload(void);
 
 /*
  * For pthread_atfork, so that no thread is inside libunwind while the process is copied.  To be registered

@@ -174,7 +174,8 @@ static void test_forgetting(void)
 
 	CHECK(first.module_index != 0);
 	CHECK_EQ(dlclose(plugin), 0);
-	hm_unwind_rules_forget_unloaded();
+	hm_unwind_rules_before_unload();
+	hm_unwind_rules_after_unload();
 	CHECK_EQ(hm_unwind_rule_find(pc).module_index, 0);
 
 	(void)open_twin("twin_2.so", &plugin, pc);
@@ -184,7 +185,8 @@ static void test_forgetting(void)
 	CHECK(second.module_index != 0);
 	CHECK(second.module_index != first.module_index);
 	CHECK_EQ(dlclose(plugin), 0);
-	hm_unwind_rules_forget_unloaded();
+	hm_unwind_rules_before_unload();
+	hm_unwind_rules_after_unload();
 
 	(void)open_twin("twin_1.so", &plugin, pc);
 	CHECK_EQ(hm_unwind_rule_find(pc).word, first.word);
@@ -196,7 +198,8 @@ static void test_forgetting(void)
 		 second.module_index);
 	CHECK_EQ(hm_unwind_rule_find(pc).word, second.word);
 	CHECK_EQ(dlclose(plugin), 0);
-	hm_unwind_rules_forget_unloaded();
+	hm_unwind_rules_before_unload();
+	hm_unwind_rules_after_unload();
 }
 
 /* A thread that does something with the lock when told, and undoes it when told. */
@@ -391,7 +394,8 @@ static void test_raw_fork(void)
 		if (pid == 0) {
 			alarm(CHILD_SECONDS_MAX);
 			hm_unwind_rules_attach(NULL);
-			hm_unwind_rules_forget_unloaded();
+			hm_unwind_rules_before_unload();
+			hm_unwind_rules_after_unload();
 			for (int j = 0; j < 10000; j++)
 				if (kind_of(new_pc()) != HM_RULE_NONE)
 					_exit(1);
@@ -471,7 +475,8 @@ static void test_threads(void)
 			modules[twin] = module;
 		CHECK_EQ(module, modules[twin]);
 		CHECK_EQ(dlclose(plugin), 0);
-		hm_unwind_rules_forget_unloaded();
+		hm_unwind_rules_before_unload();
+		hm_unwind_rules_after_unload();
 	}
 	CHECK(modules[0] != modules[1]);
 	atomic_store(&stop, true);
