@@ -166,6 +166,11 @@ static void turn_into_profile(struct hm_ledger_file *ledger, const struct hm_ima
 	const int error = profile_path_of(ledger->path, path, sizeof(path)) ? hm_exit_dump(ledger, path)
 									    : -ENAMETOOLONG;
 
+	if (error != 0 && hm_ledger_is_removed(ledger)) {
+		hm_say("%s[%" PRIu32 "]: cannot write %s (%s); the figures are lost, %s was removed",
+		       image->comm, pid, path, hm_error_text(-error), ledger->path);
+		return;
+	}
 	if (error != 0) {
 		hm_say("%s[%" PRIu32 "]: cannot write %s (%s); the figures are in %s: heapmark dump %s",
 		       image->comm, pid, path, hm_error_text(-error), ledger->path, ledger->path);

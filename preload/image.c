@@ -17,7 +17,8 @@
 /* Reads the beginning of a file; returns the number of bytes, 0 where it cannot be read. */
 static size_t read_file(const char *path, char *buffer, size_t buffer_bytes)
 {
-	const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+	/* Not blocking: somebody may have made a FIFO of such a name, and opening that waits for a writer. */
+	const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	size_t used = 0;
 
 	if (descriptor < 0)
@@ -187,9 +188,10 @@ static bool is_ledger_name_of(const char *name, uint32_t pid)
 	    strcmp(name + length - (sizeof(suffix) - 1), suffix) != 0)
 		return false;
 
+	/* NULL: "heapmark.ledger", where both patterns share the dot */
 	const char *const number = memrchr(name, '.', length - (sizeof(suffix) - 1));
 
-	return strtoull(number + 1, &end, 10) == pid && (*end == '.' || *end == '-');
+	return number != NULL && strtoull(number + 1, &end, 10) == pid && (*end == '.' || *end == '-');
 }
 
 /* A ledger of this process, by its header; removed where nothing was ever sampled. */

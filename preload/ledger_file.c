@@ -83,6 +83,17 @@ bool hm_ledger_has_descriptor(const struct hm_ledger_file *ledger)
 	return is_there;
 }
 
+bool hm_ledger_is_removed(const struct hm_ledger_file *ledger)
+{
+	const int saved_errno = errno;
+	struct stat status;
+	const bool is_removed = ledger->descriptor >= 0 && fstat(ledger->descriptor, &status) == 0 &&
+				is_ours(ledger, &status) && status.st_nlink == 0;
+
+	errno = saved_errno;
+	return is_removed;
+}
+
 static bool path_is_ours(const struct hm_ledger_file *ledger)
 {
 	struct stat status;
@@ -318,8 +329,10 @@ static int open_new(const char *directory, const char *comm, uint32_t pid, struc
 		const int descriptor = open(ledger->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 					    S_IRUSR | S_IWUSR);
 
-		if (descriptor >= 0)
+		if (descriptor >= 0) {
+			(void)fchmod(descriptor, S_IRUSR | S_IWUSR); /* whatever the umask */
 			return descriptor;
+		}
 		if (errno != EEXIST)
 			return -errno;
 	}
@@ -342,6 +355,8 @@ static int set_up_file(int descriptor, struct hm_ledger_file *ledger)
 		ledger->base = NULL;
 		return -errno;
 	}
+	/* Where the file has been removed, a core dump would take it for memory of the program's. */
+	(void)madvise(ledger->base, ledger->limit_bytes, MADV_DONTDUMP);
 	ledger->descriptor = descriptor;
 
 	const int error = make_longer(ledger, 0, FIRST_GRANT_BYTES);

@@ -68,6 +68,9 @@ int hm_ledger_create(const char *directory, const char *comm, uint32_t pid, uint
 /* Whether the descriptor is there and still ours: the program may have closed it and reused the number. */
 bool hm_ledger_has_descriptor(const struct hm_ledger_file *ledger);
 
+/* Whether the file is known to have been removed: nobody will find it. */
+bool hm_ledger_is_removed(const struct hm_ledger_file *ledger);
+
 /* Closes the descriptor where it is still ours: of no use to a fork child. */
 void hm_ledger_close_descriptor(struct hm_ledger_file *ledger);
 

@@ -59,19 +59,24 @@ static void set_state(enum hm_process_state state)
 	atomic_store_explicit(&hm_process->state, state, memory_order_release);
 }
 
-/*
- * A tight RLIMIT_AS is the program's: the mapping of the ledger, which is mostly never touched, takes at most
- * a sixteenth of it.
- */
-static uint64_t affordable_limit(uint64_t wanted_bytes)
+static uint64_t within_share_of(__rlimit_resource_t resource, uint64_t wanted_bytes)
 {
 	enum { SHARE = 16 };
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+	if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
 	    limit.rlim_cur / SHARE > wanted_bytes)
 		return wanted_bytes;
 	return limit.rlim_cur / SHARE;
+}
+
+/*
+ * Tight limits are the program's: the mapping of the ledger, which is mostly never touched, takes at most a
+ * sixteenth.  RLIMIT_DATA counts it where it is anonymous memory, for want of a file.
+ */
+static uint64_t affordable_limit(uint64_t wanted_bytes)
+{
+	return within_share_of(RLIMIT_DATA, within_share_of(RLIMIT_AS, wanted_bytes));
 }
 
 /* The settings are those of the parent, where there is one, as they are now: a tool may have changed them. */
@@ -277,6 +282,7 @@ static bool start_image(void)
 
 	if (getauxval(AT_SECURE) != 0)
 		return false;
+	hm_say_begin();
 	hm_image_read(&image);
 
 	const bool was_executed_by_us =

@@ -186,7 +186,7 @@ struct hm_next hm_next = {
 };
 
 /*
- * Of prctl and syscall nothing is known but that all may be in the registers, seven arguments and the count
+ * Of prctl nothing is known but that all may be in the registers, seven arguments and the count
  * of vector registers, and more on the stack.  So the stack is left as it was found.
  */
 HM_HIDDEN int hm_next_early_prctl(int option, ...);
@@ -213,8 +213,43 @@ __asm__(".pushsection .text\n"
 	".size hm_next_early_\\name, . - hm_next_early_\\name\n"
 	".endm\n"
 	"hm_next_early prctl\n"
-	"hm_next_early syscall\n"
 	".purgem hm_next_early\n"
+	".popsection\n");
+
+/* As the C library ends a system call that failed. */
+HM_HIDDEN long hm_next_syscall_failed(long result);
+long hm_next_syscall_failed(long result)
+{
+	errno = (int)-result;
+	return -1;
+}
+
+/*
+ * Nothing is looked up for this one: an allocator in front of us calls it while it starts (jemalloc opens
+ * files by it), and dlsym, which allocates a message where a name is missing, would wait for that allocator's
+ * lock.
+ */
+__asm__(".pushsection .text\n"
+	".globl hm_next_early_syscall\n"
+	".hidden hm_next_early_syscall\n"
+	".type hm_next_early_syscall, @function\n"
+	"hm_next_early_syscall:\n"
+	".cfi_startproc\n"
+	"	movq %rdi, %rax\n"
+	"	movq %rsi, %rdi\n"
+	"	movq %rdx, %rsi\n"
+	"	movq %rcx, %rdx\n"
+	"	movq %r8, %r10\n"
+	"	movq %r9, %r8\n"
+	"	movq 8(%rsp), %r9\n"
+	"	syscall\n"
+	"	cmpq $-4095, %rax\n"
+	"	jae 1f\n"
+	"	ret\n"
+	"1:	movq %rax, %rdi\n"
+	"	jmp hm_next_syscall_failed\n"
+	".cfi_endproc\n"
+	".size hm_next_early_syscall, . - hm_next_early_syscall\n"
 	".popsection\n");
 
 int (*hm_next_prctl)(int option, ...) = hm_next_early_prctl;

@@ -37,6 +37,7 @@ enum {
 	YIELD = 1 << HM_MAY_YIELD,
 	KNOW_PID = 1 << HM_MAY_KNOW_PID,
 	SAY = 1 << HM_MAY_SAY,
+	LOOK = 1 << HM_MAY_LOOK_BEFORE_SAYING,
 	GROW = 1 << HM_MAY_GROW,
 	TRUNCATE = 1 << HM_MAY_TRUNCATE,
 	NAMES = 1 << HM_MAY_NAME_MODULES,
@@ -87,6 +88,11 @@ static const struct need {
 	{ YIELD, false, { SYS_sched_yield, 0, { 0 } } },
 	{ KNOW_PID | REMOVE | START | PROFILE, false, { SYS_getpid, 0, { 0 } } },
 	{ SAY, false, { SYS_write, FIRST, { STDERR_FILENO } } },
+	{ LOOK, false, { SYS_fstat, FIRST, { STDERR_FILENO } } },
+	{ LOOK, false, { SYS_newfstatat, FIRST, { STDERR_FILENO } } },
+	{ LOOK, false, { SYS_prlimit64, FIRST | SECOND | THIRD, { 0, RLIMIT_FSIZE, 0 } } },
+	{ LOOK, false, { SYS_lseek, FIRST, { STDERR_FILENO } } },
+	{ LOOK, false, { SYS_poll, 0, { 0 } } },
 	/* ledger_file.c.  The C library's fstat is the one or the other. */
 	{ GROW | START, false, { SYS_prlimit64, FIRST | SECOND | THIRD, { 0, RLIMIT_FSIZE, 0 } } },
 	{ GROW | START | PROFILE, false, { SYS_fstat, 0, { 0 } } },
@@ -98,6 +104,7 @@ static const struct need {
 	{ REMOVE | START | PROFILE, false, { SYS_unlink, 0, { 0 } } },
 	{ START, false, { SYS_prlimit64, FIRST | SECOND | THIRD, { 0, RLIMIT_NOFILE, 0 } } },
 	{ START, false, { SYS_prlimit64, FIRST | SECOND | THIRD, { 0, RLIMIT_AS, 0 } } },
+	{ START, false, { SYS_prlimit64, FIRST | SECOND | THIRD, { 0, RLIMIT_DATA, 0 } } },
 	{ START, false, { SYS_mmap, FIRST, { 0 } } },
 	{ START, false, { SYS_fcntl, 0, { 0 } } },
 	/* modules.c */

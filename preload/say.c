@@ -4,11 +4,72 @@
 #include "preload/sandbox.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* What standard error was when the image began; not known: a tool, a test. */
+static struct {
+	bool is_known;
+	dev_t device;
+	ino_t inode;
+} at_begin;
+
+void hm_say_begin(void)
+{
+	const int saved_errno = errno;
+	struct stat status;
+
+	at_begin.is_known = true;
+	if (fstat(STDERR_FILENO, &status) == 0) {
+		at_begin.device = status.st_dev;
+		at_begin.inode = status.st_ino;
+	}
+	errno = saved_errno;
+}
+
+/* Whether a write to this file would bring SIGXFSZ. */
+static bool is_beyond_limit(const struct stat *status, size_t length_bytes)
+{
+	struct rlimit limit;
+	uint64_t end = (uint64_t)status->st_size;
+
+	if (!S_ISREG(status->st_mode) || getrlimit(RLIMIT_FSIZE, &limit) != 0 ||
+	    limit.rlim_cur == RLIM_INFINITY)
+		return false;
+
+	const off_t place = lseek(STDERR_FILENO, 0, SEEK_CUR);
+
+	if (place > status->st_size)
+		end = (uint64_t)place;
+	return end + length_bytes > limit.rlim_cur;
+}
+
+/*
+ * Whether the line goes to standard error, as it was, and at once.  Descriptor 2 may have become a file or a
+ * connection of the program's; a pipe may be broken, which sends SIGPIPE, or full and never be read, and then
+ * the program would not end.
+ */
+static bool takes_a_line(size_t length_bytes)
+{
+	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
+	struct stat status;
+
+	if (!hm_may(HM_MAY_LOOK_BEFORE_SAYING))
+		return true; /* a filter forbids it: the line matters more than what is unlikely */
+	if (fstat(STDERR_FILENO, &status) != 0 ||
+	    (at_begin.is_known && (status.st_dev != at_begin.device || status.st_ino != at_begin.inode)) ||
+	    is_beyond_limit(&status, length_bytes))
+		return false;
+	/* Raw: poll() is a cancellation point. */
+	return syscall(SYS_poll, &ready, 1, 0) == 1 && ready.revents == POLLOUT;
+}
 
 void hm_say(const char *format, ...)
 {
@@ -33,7 +94,7 @@ void hm_say(const char *format, ...)
 	}
 	line[length++] = '\n';
 	/* Raw: write() is a cancellation point. */
-	if (hm_may(HM_MAY_SAY))
+	if (hm_may(HM_MAY_SAY) && takes_a_line(length))
 		(void)syscall(SYS_write, STDERR_FILENO, line, length);
 	errno = saved_errno;
 }

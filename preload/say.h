@@ -11,9 +11,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Remembers what standard error is.  Once an image, before the program can have changed it. */
+void hm_say_begin(void);
+
 /*
- * Writes "heapmark: <text>\n" to descriptor 2, in one write; a text of more than 1000 bytes is cut.  Where a
- * seccomp filter forbids it (sandbox.h), nothing is written.
+ * Writes "heapmark: <text>\n" to descriptor 2, in one write; a text of more than 1000 bytes is cut.  Nothing
+ * is written where descriptor 2 is no longer what it was, where the write would block or bring a signal, or
+ * where a seccomp filter forbids it (sandbox.h).
  */
 void hm_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

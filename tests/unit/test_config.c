@@ -149,7 +149,23 @@ static void test_directory(void)
 	setenv("HEAPMARK_DIR", too_long, 1);
 	CHECK_EQ(read_and_count(&config), 1);
 	CHECK_STR(config.directory, working);
+
+	too_long[0] = '/';
+	setenv("HEAPMARK_DIR", too_long, 1);
+	CHECK_EQ(read_and_count(&config), 1);
+	CHECK_STR(config.directory, working);
+	too_long[PATH_MAX - 2] = '\0'; /* the longest that is taken */
+	setenv("HEAPMARK_DIR", too_long, 1);
+	CHECK_EQ(read_and_count(&config), 0);
+	CHECK_STR(config.directory, too_long);
 	free(too_long);
+
+	setenv("HEAPMARK_DIR", "", 1);
+	CHECK_EQ(read_and_count(&config), 0);
+	CHECK_STR(config.directory, working);
+	setenv("HEAPMARK_DIR", "/", 1);
+	CHECK_EQ(read_and_count(&config), 0);
+	CHECK_STR(config.directory, "/");
 }
 
 static void test_nonsense(void)
