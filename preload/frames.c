@@ -42,8 +42,9 @@ struct frame {
 /* The stack as far as it is known. */
 struct stack {
 	struct hm_stack_bounds window; /* known to be readable */
-	struct hm_stack_bounds *kept;  /* borrowed: the caller's, for the next walk */
+	struct hm_stack_bounds first;  /* the window about first_sp, once the walk has left it; else empty */
 	uintptr_t first_sp;
+	bool has_switched; /* through a signal frame, onto another stack */
 };
 
 enum step {
@@ -69,11 +70,24 @@ static void set_empty_window(struct hm_stack_bounds *window, uintptr_t address)
 	window->high = window->low;
 }
 
-/* The next walk begins near where this one did, not where it ended, if it came across two stacks. */
-static void keep_window(struct stack *stack)
+/* The next walk begins near where this one did, not where it ended. */
+static void leave_window(struct stack *stack)
 {
 	if (is_inside(&stack->window, stack->first_sp))
-		*stack->kept = stack->window;
+		stack->first = stack->window;
+}
+
+/*
+ * For the next walk, what this one found readable, if that will stay so for as long as the thread lives.  It
+ * does on the thread's own stack, of which this is one: its outermost frame is the entry of the thread or of
+ * the process.  The stacks of coroutines come and go, and one that has no end of its own leads walks onto
+ * whatever is above it, which may be gone the next time.
+ */
+static void keep_window(struct stack *stack, struct hm_stack_bounds *bounds, bool is_own)
+{
+	leave_window(stack);
+	if (is_own && !stack->has_switched && is_inside(&stack->first, stack->first_sp))
+		*bounds = stack->first;
 }
 
 /*
@@ -88,7 +102,7 @@ HM_COLD static bool extend_window(struct stack *stack, uintptr_t address)
 	if (address < window->high || address > code_highest)
 		return false;
 	if (address - window->high >= PAGES_BRIDGED_MAX * PAGE_BYTES) {
-		keep_window(stack);
+		leave_window(stack);
 		set_empty_window(window, address);
 	}
 	while (window->high <= address) {
@@ -168,10 +182,23 @@ HM_COLD static enum step step_signal(struct stack *stack, struct frame *frame)
 	const uintptr_t lowest = interrupted.sp - RED_ZONE_BYTES;
 
 	if (!is_inside(&stack->window, lowest) || !is_inside(&stack->window, interrupted.sp)) {
-		keep_window(stack);
+		leave_window(stack);
+		stack->has_switched = true;
 		set_empty_window(&stack->window, lowest);
 	}
 	return STEP_DONE;
+}
+
+/*
+ * Whether the address that this frame returns to is where a function begins.  No call returns there:
+ * makecontext and its like have put it below the first frame of a stack.
+ */
+static bool is_made_by_hand(const struct frame *frame)
+{
+	const union hm_rule rule = hm_unwind_rule_find(frame->pc + 1);
+
+	return rule.kind == HM_RULE_STANDARD && !rule.cfa_is_on_fp && rule.cfa_offset == 1 &&
+	       rule.fp_offset == 0;
 }
 
 /* No call-frame information: if FP is a frame pointer, the caller's FP and PC lie where it points. */
@@ -181,6 +208,8 @@ HM_COLD static enum step step_by_frame_pointer(struct stack *stack, struct frame
 	uintptr_t fp;
 	uintptr_t pc;
 
+	if (is_made_by_hand(frame))
+		return STEP_OUTERMOST; /* FP is that of whoever made the stack */
 	if (base == 0)
 		return STEP_OUTERMOST; /* what the x86-64 ABI asks of the outermost frame */
 	if (base < frame->sp || base - frame->sp > GUESSED_FRAME_MAX || !load(stack, base, &fp) ||
@@ -358,7 +387,8 @@ HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64
 	/* This function keeps a frame pointer, so its own frame needs no rule: saved FP, return address. */
 	const uintptr_t *const own = __builtin_frame_address(0);
 	struct frame frame = { .pc = own[1] - 1, .sp = (uintptr_t)(own + 2), .fp = own[0] };
-	struct stack stack = { .window = *bounds, .kept = bounds, .first_sp = frame.sp };
+	struct stack stack = { .window = *bounds, .first_sp = frame.sp };
+	const bool is_known_as_own = is_inside(bounds, frame.sp);
 	struct hm_walk walk = { 0 };
 	union hm_rule rule;
 	enum step stepped;
@@ -372,7 +402,9 @@ HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64
 		store(&walk, frames, frame.pc, rule);
 		stepped = step(&stack, rule, &frame);
 	} while (stepped == STEP_DONE && walk.frame_count < frames_max);
-	keep_window(&stack);
+	keep_window(&stack, bounds,
+		    (stepped == STEP_OUTERMOST && rule.kind == HM_RULE_OUTERMOST) ||
+			    (stepped == STEP_DONE && is_known_as_own));
 
 	switch (stepped) {
 	case STEP_DONE:
@@ -405,7 +437,7 @@ HM_NOINLINE bool hm_frames_contain(struct hm_stack_bounds *bounds, uintptr_t inn
 	enum { STEPS_MAX = 1 << 16 };
 	const uintptr_t *const own = __builtin_frame_address(0);
 	struct frame frame = { .pc = own[1] - 1, .sp = (uintptr_t)(own + 2), .fp = own[0] };
-	struct stack stack = { .window = *bounds, .kept = bounds, .first_sp = frame.sp };
+	struct stack stack = { .window = *bounds, .first_sp = frame.sp };
 	bool is_outside = false;
 
 	if (!is_inside(&stack.window, frame.sp))
