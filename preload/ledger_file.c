@@ -411,6 +411,19 @@ int hm_ledger_create(const char *directory, const char *comm, uint32_t pid, uint
 	return error;
 }
 
+void hm_ledger_detach(struct hm_ledger_file *ledger)
+{
+	const int saved_errno = errno;
+
+	if (hm_ledger_has_descriptor(ledger) &&
+	    mmap(ledger->base, ledger->limit_bytes, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, ledger->descriptor, 0) == ledger->base) {
+		hm_ledger_close_descriptor(ledger);
+		ledger->path[0] = '\0'; /* neither grown nor removed */
+	}
+	errno = saved_errno;
+}
+
 void hm_ledger_close_descriptor(struct hm_ledger_file *ledger)
 {
 	const int saved_errno = errno;

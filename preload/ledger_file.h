@@ -71,6 +71,12 @@ bool hm_ledger_has_descriptor(const struct hm_ledger_file *ledger);
 /* Whether the file is known to have been removed: nobody will find it. */
 bool hm_ledger_is_removed(const struct hm_ledger_file *ledger);
 
+/*
+ * In a fork child: what it still writes to its parent's ledger stays with it from here on, and goes when it
+ * starts one of its own.  Where the file cannot be opened any more, nothing changes.  Keeps errno.
+ */
+void hm_ledger_detach(struct hm_ledger_file *ledger);
+
 /* Closes the descriptor where it is still ours: of no use to a fork child. */
 void hm_ledger_close_descriptor(struct hm_ledger_file *ledger);
 

@@ -176,28 +176,30 @@ static void set_token(void)
 						      memory_order_relaxed, memory_order_relaxed);
 }
 
-static void start_ledger(void *ret_started)
+/*
+ * With signals held off, the change of state too: a handler that waits comes as soon as they are let through,
+ * and may call exit, or leave by longjmp; the process would be STARTING for good.
+ */
+static void start_ledger(void *unused)
 {
-	bool *const started = ret_started;
-
+	(void)unused;
 	hm_process->pid = (uint32_t)getpid();
 	hm_process->start_ticks = hm_process_ticks();
-	*started = create_ledger();
-	if (!*started)
+	if (!create_ledger()) {
+		set_state(HM_PROCESS_OFF);
 		return;
+	}
 	hm_filter_reset();
 	hm_unwind_rules_attach(&hm_ledger);
 	/* So that the executable is among the modules, whatever stacks there will be. */
 	(void)hm_unwind_rule_find(getauxval(AT_ENTRY));
+	set_state(HM_PROCESS_RECORDING);
 }
 
-/* In every process: the first image, and each fork child of it.  The state is STARTING. */
-static bool start_process(void)
+/* In every process: the first image, and each fork child of it.  From STARTING to RECORDING or OFF. */
+static void start_process(void)
 {
-	bool started = false;
-
-	hm_own_stack_call(start_ledger, &started);
-	return started;
+	hm_own_stack_call(start_ledger, NULL);
 }
 
 static void before_fork(void)
@@ -212,12 +214,19 @@ static void after_fork_parent(void)
 	hm_thread.busy_frame &= ~HM_BUSY_FORKING;
 }
 
+void hm_lifecycle_in_fork_child(void)
+{
+	if (hm_may(HM_MAY_START))
+		hm_ledger_detach(&hm_ledger);
+	/* Siblings must not share the distance that is left here. */
+	hm_sampler_force(&hm_thread.sampler);
+}
+
 static void after_fork_child(void)
 {
 	hm_unwind_rules_after_fork_child();
 	hm_thread.busy_frame &= ~HM_BUSY_FORKING;
-	/* Its next allocation takes the slow path: siblings must not share the distance left here. */
-	hm_sampler_seed(&hm_thread.sampler, 0);
+	hm_lifecycle_in_fork_child();
 }
 
 /* A vfork child shares our memory, but is not who started the ledger. */
@@ -347,8 +356,12 @@ bool hm_lifecycle_start(void)
 {
 	const int saved_errno = errno;
 
-	if (claim_start())
-		set_state(hm_may(HM_MAY_START) && start_process() ? HM_PROCESS_RECORDING : HM_PROCESS_OFF);
+	if (claim_start()) {
+		if (hm_may(HM_MAY_START))
+			start_process();
+		else
+			set_state(HM_PROCESS_OFF);
+	}
 	errno = saved_errno;
 	return atomic_load_explicit(&hm_process->state, memory_order_acquire) == HM_PROCESS_RECORDING;
 }
@@ -358,11 +371,12 @@ static bool prepare_image(const void *caller)
 	if (!can_start_now(caller) || !claim_start())
 		return false;
 
-	const bool started = start_image();
-
-	if (started)
+	if (start_image()) {
 		set_token();
-	set_state(started && start_process() ? HM_PROCESS_RECORDING : HM_PROCESS_OFF);
+		start_process();
+	} else {
+		set_state(HM_PROCESS_OFF);
+	}
 	return true;
 }
 

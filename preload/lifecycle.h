@@ -39,6 +39,13 @@ void hm_lifecycle_leave(void);
  */
 bool hm_lifecycle_before_filter(uint32_t forbidden, const void *caller);
 
+/*
+ * In a fork child, before it goes on: its next allocation takes the slow path, and where a signal handler has
+ * forked in the middle of a recording, which both processes then finish, the child's part does not reach its
+ * parent's ledger.  Async-signal-safe; keeps errno.
+ */
+void hm_lifecycle_in_fork_child(void);
+
 /* Writes a profile of the process as it is to `path`, which must not exist.  0 or a negative errno;
  * -EPERM where a seccomp filter forbids what that takes. */
 int hm_lifecycle_dump(const char *path);

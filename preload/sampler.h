@@ -64,8 +64,19 @@ static inline void hm_sampler_undo(struct hm_sampler *sampler, size_t size_bytes
 	sampler->countdown_bytes += hm_sampler_covered_bytes(size_bytes);
 }
 
-/* Gives the sampler its random numbers, and a first draw to come: a new thread, a fork child. */
+/* Gives the sampler its random numbers, and a first draw to come: a thread that the process has not seen. */
 void hm_sampler_seed(struct hm_sampler *sampler, uint64_t seed);
+
+/*
+ * The next allocation is due.  For a fork child: an allocation that the fork has interrupted may take back
+ * (hm_sampler_undo) what it had subtracted before, and must not put the next one off.  No block is as large
+ * as this distance, which is that of all addresses of a process.
+ */
+static inline void hm_sampler_force(struct hm_sampler *sampler)
+{
+	sampler->is_point = false;
+	sampler->countdown_bytes = -(INT64_C(1) << 47);
+}
 
 /*
  * After hm_sampler_is_due said true: whether the allocation is sampled.  `interval_bytes` is the interval in

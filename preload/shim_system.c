@@ -34,21 +34,13 @@ HM_EXPORT _Noreturn void _Exit(int status)
 	__builtin_unreachable();
 }
 
-/*
- * In a child for which no handlers of pthread_atfork run: the distance to its next sample is its parent's,
- * and with it that of all its siblings.  Its next allocation takes the slow path.
- */
-static void draw_anew(void)
-{
-	hm_sampler_seed(&hm_thread.sampler, 0);
-}
-
+/* No handlers of pthread_atfork run. */
 HM_EXPORT pid_t _Fork(void)
 {
 	const pid_t pid = hm_next.bare_fork();
 
 	if (pid == 0)
-		draw_anew();
+		hm_lifecycle_in_fork_child();
 	return pid;
 }
 
@@ -155,7 +147,7 @@ __attribute__((used)) long hm_system_syscall_copy(long number, unsigned long fla
 	const long pid = hm_next_syscall(number, flags, stack, parent_number, child_number, tls);
 
 	if (pid == 0)
-		draw_anew();
+		hm_lifecycle_in_fork_child();
 	return pid;
 }
 

@@ -133,6 +133,10 @@ static int check_header(struct reading *reading, enum hm_snapshot_fault *ret_fau
 	}
 	if (memcmp(header->magic, HM_LEDGER_MAGIC, sizeof(header->magic)) != 0)
 		return -EBADMSG;
+	if (header->version == 0 || header->byte_order == 0) { /* they are written next */
+		*ret_fault = HM_SNAPSHOT_NOT_READY;
+		return -EAGAIN;
+	}
 	if (header->byte_order == __builtin_bswap32(HM_LEDGER_BYTE_ORDER)) {
 		*ret_fault = HM_SNAPSHOT_BYTE_ORDER;
 		return -EPROTO;
