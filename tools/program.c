@@ -4,16 +4,19 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { SCRIPT_DEPTH_MAX = 4 }; /* as many as the kernel follows */
+enum { FILES_MAX = 6 }; /* the kernel follows five scripts: fs/exec.c, exec_binprm */
 
 /* A file in memory.  Every access goes through part_of: nobody promised that it is a sound ELF file. */
 struct file_image {
@@ -133,12 +136,30 @@ static bool read_interpreter(const struct file_image *file, char interpreter[PAT
 	return true;
 }
 
+/* Whether this is the name of glibc's loader. */
+static bool is_loader_name(const char *path)
+{
+	const char *const slash = strrchr(path, '/');
+	const char *const name = slash != NULL ? slash + 1 : path;
+
+	return strncmp(name, "ld-linux", strlen("ld-linux")) == 0;
+}
+
+/* Whether programs run with the privileges of their files at all: not in a container that forbids it. */
+static bool privileges_are_given(const char *path)
+{
+	struct statvfs filesystem;
+
+	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 &&
+	       !(statvfs(path, &filesystem) == 0 && (filesystem.f_flag & ST_NOSUID) != 0);
+}
+
 /* Whether the kernel would run the file with more privileges than we have, which makes the loader wary. */
 static bool gains_privileges(const char *path)
 {
 	struct stat status;
 
-	if (stat(path, &status) != 0)
+	if (stat(path, &status) != 0 || !privileges_are_given(path))
 		return false;
 	if ((status.st_mode & S_ISUID) != 0 && status.st_uid != geteuid())
 		return true;
@@ -147,21 +168,26 @@ static bool gains_privileges(const char *path)
 	return geteuid() != 0 && getxattr(path, "security.capability", NULL, 0) > 0;
 }
 
+static const Elf64_Shdr *section_of(const struct file_image *file, const Elf64_Ehdr *header, uint64_t index)
+{
+	return part_of(file, header->e_shoff + index * sizeof(Elf64_Shdr), sizeof(Elf64_Shdr));
+}
+
+/* Also one that no other object can see, as with a static libjemalloc: the program's own calls reach it. */
 static bool defines_malloc(const struct file_image *file, const Elf64_Ehdr *header, const Elf64_Shdr *table)
 {
-	const Elf64_Shdr *const names =
-		part_of(file, header->e_shoff + (uint64_t)table->sh_link * sizeof(*names), sizeof(*names));
+	const Elf64_Shdr *const names = section_of(file, header, table->sh_link);
 	const uint64_t count = table->sh_size / sizeof(Elf64_Sym);
 	const Elf64_Sym *const symbols = part_of(file, table->sh_offset, count * sizeof(Elf64_Sym));
 
-	if (names == NULL || symbols == NULL || table->sh_link >= header->e_shnum)
+	if (names == NULL || symbols == NULL)
 		return false;
 	for (uint64_t i = 0; i < count; i++) {
 		const Elf64_Sym *const symbol = &symbols[i];
 		const char *const name = string_of(file, names->sh_offset + symbol->st_name);
 
-		if (symbol->st_shndx != SHN_UNDEF && ELF64_ST_BIND(symbol->st_info) != STB_LOCAL &&
-		    ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && name != NULL && strcmp(name, "malloc") == 0)
+		if (symbol->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
+		    name != NULL && strcmp(name, "malloc") == 0)
 			return true;
 	}
 	return false;
@@ -169,11 +195,15 @@ static bool defines_malloc(const struct file_image *file, const Elf64_Ehdr *head
 
 static bool has_own_malloc(const struct file_image *file, const Elf64_Ehdr *header)
 {
-	if (header->e_shentsize != sizeof(Elf64_Shdr))
+	const Elf64_Shdr *const first = section_of(file, header, 0);
+	uint64_t count = header->e_shnum;
+
+	if (header->e_shoff == 0 || header->e_shentsize != sizeof(Elf64_Shdr) || first == NULL)
 		return false;
-	for (unsigned int i = 0; i < header->e_shnum; i++) {
-		const Elf64_Shdr *const section =
-			part_of(file, header->e_shoff + (uint64_t)i * sizeof(*section), sizeof(*section));
+	if (count == 0) /* more than the field holds: the number is in the first one */
+		count = first->sh_size;
+	for (uint64_t i = 0; i < count; i++) {
+		const Elf64_Shdr *const section = section_of(file, header, i);
 
 		if (section == NULL)
 			return false;
@@ -182,6 +212,38 @@ static bool has_own_malloc(const struct file_image *file, const Elf64_Ehdr *head
 			return true;
 	}
 	return false;
+}
+
+/* Whether it is a program, with all that its headers promise.  The kernel does not execute it otherwise, or
+ * the program faults where something was cut off. */
+static bool is_whole(const struct file_image *file)
+{
+	const Elf64_Ehdr *const header = part_of(file, 0, sizeof(*header));
+
+	if (header == NULL || header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0 ||
+	    (header->e_type != ET_EXEC && header->e_type != ET_DYN) ||
+	    part_of(file, header->e_phoff, (uint64_t)header->e_phnum * sizeof(Elf64_Phdr)) == NULL)
+		return false;
+	for (unsigned int i = 0; i < header->e_phnum; i++) {
+		const Elf64_Phdr *const segment =
+			part_of(file, header->e_phoff + (uint64_t)i * sizeof(*segment), sizeof(*segment));
+
+		if ((segment->p_type == PT_LOAD || segment->p_type == PT_INTERP) &&
+		    part_of(file, segment->p_offset, segment->p_filesz) == NULL)
+			return false;
+		if (segment->p_type == PT_INTERP &&
+		    memchr(file->base + segment->p_offset, '\0', segment->p_filesz) == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* ld-linux-x86-64.so.2 PROGRAM...: static itself, but it reads LD_PRELOAD. */
+static bool is_loader(const char *path)
+{
+	char resolved[PATH_MAX];
+
+	return realpath(path, resolved) != NULL && is_loader_name(resolved);
 }
 
 /* The loader that the executable asks for, or NULL: statically linked. */
@@ -197,29 +259,60 @@ static const char *find_loader(const struct file_image *file, const Elf64_Ehdr *
 	return NULL;
 }
 
+static unsigned int header_machine(const struct file_image *file)
+{
+	Elf64_Half machine;
+
+	memcpy(&machine, file->base + offsetof(Elf64_Ehdr, e_machine), sizeof(machine));
+	return machine;
+}
+
+static enum hm_program_verdict not_executable(struct hm_program *program)
+{
+	strcpy(program->path, program->binary);
+	return HM_PROGRAM_NOT_EXECUTABLE;
+}
+
 static enum hm_program_verdict examine_elf(const struct file_image *file, struct hm_program *program)
 {
 	const Elf64_Ehdr *const header = part_of(file, 0, sizeof(*header));
 
-	if (header == NULL || header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_machine != EM_X86_64)
+	/* Class and machine lie at the same place in the header of every class. */
+	if (file->size_bytes >= sizeof(Elf32_Ehdr) &&
+	    (file->base[EI_CLASS] != ELFCLASS64 || header_machine(file) != EM_X86_64))
 		return HM_PROGRAM_OTHER_MACHINE;
+	if (header == NULL || !is_whole(file))
+		return not_executable(program);
 
 	const char *const loader = find_loader(file, header);
 
 	if (loader == NULL)
-		return HM_PROGRAM_STATIC;
+		return is_loader(program->binary) ? HM_PROGRAM_FINE : HM_PROGRAM_STATIC;
 	if (access(loader, F_OK) != 0) {
 		(void)snprintf(program->missing, sizeof(program->missing), "%s", loader);
 		return HM_PROGRAM_NO_INTERPRETER;
 	}
-
-	const char *const slash = strrchr(loader, '/');
-
-	if (strncmp(slash != NULL ? slash + 1 : loader, "ld-linux", strlen("ld-linux")) != 0)
+	if (!is_loader_name(loader))
 		return HM_PROGRAM_OTHER_LIBC;
 	if (gains_privileges(program->binary))
 		return HM_PROGRAM_PRIVILEGED;
 	program->has_own_malloc = has_own_malloc(file, header);
+	return HM_PROGRAM_FINE;
+}
+
+/* On to what interprets a script. */
+static enum hm_program_verdict follow(struct hm_program *program, const char *interpreter, bool *ret_again)
+{
+	const enum hm_program_verdict verdict = can_execute(interpreter);
+
+	if (verdict == HM_PROGRAM_NOT_FOUND) {
+		strcpy(program->missing, interpreter);
+		return HM_PROGRAM_NO_INTERPRETER;
+	}
+	strcpy(program->binary, interpreter);
+	if (verdict != HM_PROGRAM_FINE)
+		return not_executable(program);
+	*ret_again = true;
 	return HM_PROGRAM_FINE;
 }
 
@@ -230,19 +323,12 @@ static enum hm_program_verdict examine_file(struct hm_program *program, bool *re
 	enum hm_program_verdict verdict = HM_PROGRAM_FINE;
 	char interpreter[PATH_MAX];
 
-	if (!map_file(program->binary, &file))
-		return HM_PROGRAM_FINE;
-	if (file.size_bytes >= SELFMAG && memcmp(file.base, ELFMAG, SELFMAG) == 0) {
+	if (!map_file(program->binary, &file)) /* of the unreadable no script can be run, so it is none */
+		return gains_privileges(program->binary) ? HM_PROGRAM_PRIVILEGED : HM_PROGRAM_FINE;
+	if (file.size_bytes >= SELFMAG && memcmp(file.base, ELFMAG, SELFMAG) == 0)
 		verdict = examine_elf(&file, program);
-	} else if (read_interpreter(&file, interpreter)) {
-		if (can_execute(interpreter) == HM_PROGRAM_FINE) {
-			strcpy(program->binary, interpreter);
-			*ret_again = true;
-		} else {
-			strcpy(program->missing, interpreter);
-			verdict = HM_PROGRAM_NO_INTERPRETER;
-		}
-	}
+	else if (read_interpreter(&file, interpreter))
+		verdict = follow(program, interpreter, ret_again);
 	unmap_file(&file);
 	return verdict;
 }
@@ -255,8 +341,7 @@ void hm_program_examine(const char *command, struct hm_program *ret_program)
 	*program = (struct hm_program){ 0 };
 	program->verdict = find_command(command, program->path);
 	strcpy(program->binary, program->path);
-	for (int depth = 0; program->verdict == HM_PROGRAM_FINE && again && depth <= SCRIPT_DEPTH_MAX;
-	     depth++) {
+	for (int count = 0; program->verdict == HM_PROGRAM_FINE && again && count < FILES_MAX; count++) {
 		again = false;
 		program->verdict = examine_file(program, &again);
 	}

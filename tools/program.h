@@ -11,7 +11,7 @@
 enum hm_program_verdict {
 	HM_PROGRAM_FINE,
 	HM_PROGRAM_NOT_FOUND,
-	HM_PROGRAM_NOT_EXECUTABLE,
+	HM_PROGRAM_NOT_EXECUTABLE, /* also: an ELF file that was cut off, or that is no program */
 	HM_PROGRAM_NO_INTERPRETER, /* the script's interpreter or the executable's loader is missing:
 				      `missing` */
 	HM_PROGRAM_OTHER_MACHINE,  /* 32-bit, or of another processor */
@@ -22,7 +22,9 @@ enum hm_program_verdict {
 
 struct hm_program {
 	enum hm_program_verdict verdict;
-	char path[PATH_MAX];    /* the file the command names, as it was found */
+	/* The file the command names, as it was found; with HM_PROGRAM_NOT_EXECUTABLE the one of which that
+	 * is true, which may be a script's interpreter. */
+	char path[PATH_MAX];
 	char binary[PATH_MAX];  /* the ELF file that will run: path, or the interpreter of that script */
 	char missing[PATH_MAX]; /* with HM_PROGRAM_NO_INTERPRETER */
 	bool has_own_malloc;    /* binary defines malloc, so that its calls do not reach the library */

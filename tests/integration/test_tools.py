@@ -449,80 +449,206 @@ def test_run_status(place):
     equal("-- before COMMAND", status, 4)
 
 
+def refused(place, name, command, expected, why, what_to_type):
+    """Nothing is run: the status, the one line that says why, and the one that says what to type, each in full."""
+    status, output, errors = place.run("run", command)
+    equal(f"{name}: exit status", status, expected)
+    equal(f"{name}: why, and what to type", (output, errors), (
+        "", f"heapmark: error: {why}\nheapmark: next  {what_to_type}\n"))
+    equal(f"{name}: nothing is left", place.files("heapmark.*"), [])
+
+
+def write_executable(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+    os.chmod(path, 0o755)
+    return path
+
+
+def elf_header(elf_class=2, machine=62, file_type=2, header_count=0):
+    """An ELF file of nothing but its header, the smallest that the kernel looks at."""
+    if elf_class == 1:
+        fields = struct.pack("<HHIIIIIHHHHHH", file_type, machine, 1, 0, 52, 0, 0, 52, 32, header_count, 0, 0, 0)
+    else:
+        fields = struct.pack("<HHIQQQIHHHHHH", file_type, machine, 1, 0, 64, 0, 0, 64, 56, header_count, 0, 0, 0)
+    return b"\x7fELF" + bytes([elf_class, 1, 1]) + bytes(9) + fields
+
+
+def set_loader(data, path):
+    """The subject with another loader, of at most as many letters."""
+    loader = b"/lib64/ld-linux-x86-64.so.2\0"
+    return data.replace(loader, path.encode().ljust(len(loader), b"\0"), 1)
+
+
+STATIC_ADVICE = "link it dynamically, without -static or -static-pie"
+
+
+def build(place, name, *flags, source="int main(void) { return 0; }"):
+    path = os.path.join(place.path, name)
+    compile_c(source, path, *flags)
+    return path
+
+
 def test_run_refuses(place):
-    def binary(name, *flags, source="int main(void) { return 0; }"):
-        path = os.path.join(place.path, name)
-        compile_c(source, path, *flags)
-        return path
+    for name, flag in (("static", "-static"), ("static-pie", "-static-pie")):
+        path = build(place, name, flag)
+        refused(place, name, path, 125,
+                f"{path}: statically linked, so LD_PRELOAD does not reach it and nothing would be recorded",
+                STATIC_ADVICE)
+    if shutil.which("go"):
+        path = os.path.join(place.path, "gopher")
+        source = os.path.join(place.path, "gopher.go")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write("package main\n\nfunc main() {}\n")
+        subprocess.run(["go", "build", "-o", path, source], check=True, timeout=PATIENCE_SECONDS,
+                       env={**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off", "GOFLAGS": "",
+                            "HOME": place.path, "GOCACHE": os.path.join(place.path, "go-cache")})
+        refused(place, "Go", path, 125,
+                f"{path}: statically linked, so LD_PRELOAD does not reach it and nothing would be recorded",
+                STATIC_ADVICE)
 
-    def altered(name, change):
-        path = os.path.join(place.path, name)
-        with open(SUBJECT_PATH, "rb") as file:
-            data = bytearray(file.read())
-        change(data)
-        with open(path, "wb") as file:
-            file.write(data)
-        os.chmod(path, 0o755)
-        return path
+    for name, data in (("i386", elf_header(1, 3)), ("x32", elf_header(1, 62)), ("aarch64", elf_header(2, 183)),
+                       ("arm", elf_header(1, 40))):
+        path = write_executable(os.path.join(place.path, name), data)
+        refused(place, name, path, 125,
+                f"{path}: not a 64-bit x86-64 program, so libheapmark.so cannot be loaded into it",
+                "build it for x86-64, without -m32")
 
-    static = binary("static", "-static")
-    for name, path in (("static", static), ("static PIE", binary("static-pie", "-static-pie"))):
-        status, _, errors = place.run("run", path)
-        equal(f"{name}: exit status", status, 125)
-        contains(f"{name}: why", errors, r"statically linked, so LD_PRELOAD does not reach it")
-        contains(f"{name}: what to do", errors, r"next  link it dynamically")
 
-    def make_32_bit(data):
-        data[4] = 1  # EI_CLASS
-        data[18:20] = struct.pack("<H", 3)  # EM_386
+def test_run_refuses_damaged(place):
+    with open(SUBJECT_PATH, "rb") as file:
+        subject = file.read()
+    for name, data in (
+            ("magic", subject[:4]), ("half a header", subject[:40]), ("header", subject[:64]),
+            ("headers cut", subject[:200]), ("segments cut", subject[:len(subject) // 3]),
+            ("no segments", elf_header()), ("an object file", elf_header(file_type=1, header_count=1) + bytes(56)),
+            ("a core", elf_header(file_type=4, header_count=1) + bytes(56))):
+        path = write_executable(os.path.join(place.path, name.replace(" ", "-")), data)
+        refused(place, name, path, 126, f"{path}: not a file that can be executed, so nothing was run",
+                f"ls -ld {path}")
 
-    status, _, errors = place.run("run", altered("thirty-two", make_32_bit))
-    equal("32-bit: exit status", status, 125)
-    contains("32-bit: why", errors, r"not a 64-bit x86-64 program")
-
-    def set_loader(path):
-        def change(data):
-            loader = b"/lib64/ld-linux-x86-64.so.2\0"
-            at = data.index(loader)
-            data[at:at + len(loader)] = path.ljust(len(loader), b"\0")
-        return change
-
-    status, _, errors = place.run("run", altered("no-loader", set_loader(b"/lib64/no-loader")))
-    equal("missing loader: exit status", status, 127)
-    contains("missing loader: which", errors, r"needs /lib64/no-loader, which is missing")
+    path = write_executable(os.path.join(place.path, "no-loader"), set_loader(subject, "/lib64/no-loader"))
+    refused(place, "missing loader", path, 127,
+            f"{path}: needs /lib64/no-loader, which is missing, so nothing was run",
+            "install what provides /lib64/no-loader")
+    path = write_executable(os.path.join(place.path, "unended"), subject.replace(b"x86-64.so.2\0", b"x86-64.so.2!", 1))
+    refused(place, "loader without end", path, 126, f"{path}: not a file that can be executed, so nothing was run",
+            f"ls -ld {path}")
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="h") as short:
         other = os.path.join(short, "ld-musl.so")  # short enough for the place in the file
         os.symlink("/lib64/ld-linux-x86-64.so.2", other)
-        status, _, errors = place.run("run", altered("other-libc", set_loader(other.encode())))
-    equal("another C library: exit status", status, 125)
-    contains("another C library: why", errors, r"not glibc")
+        path = write_executable(os.path.join(place.path, "musl"), set_loader(subject, other))
+        refused(place, "another C library", path, 125,
+                f"{path}: linked with a C library that is not glibc, so libheapmark.so cannot be loaded into it",
+                "build it on a system with glibc")
 
-    for name, first_line, expected, why in (
-            ("static-script", f"#!{static}", 125, r"statically linked"),
-            ("lost-script", "#! /no/such/interpreter -x", 127, r"needs /no/such/interpreter, which is missing")):
-        script = os.path.join(place.path, name)
-        with open(script, "w", encoding="utf-8") as file:
-            file.write(first_line + "\n")
-        os.chmod(script, 0o755)
-        status, _, errors = place.run("run", script)
-        equal(f"{name}: exit status", status, expected)
-        contains(f"{name}: why", errors, why)
 
-    if os.geteuid() == 0:
-        privileged = binary("privileged")
-        os.chown(privileged, 65534, -1)
-        os.chmod(privileged, 0o4755)
-        status, _, errors = place.run("run", privileged)
-        equal("set-user-ID: exit status", status, 125)
-        contains("set-user-ID: why", errors, r"LD_PRELOAD is ignored")
-        os.chmod(privileged, 0o755)
-        equal("the same without the bit runs", place.run("run", privileged)[0], 0)
+def test_run_scripts(place):
+    def script(name, interpreter, mode=0o755):
+        path = os.path.join(place.path, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"#!{interpreter}\n")
+        os.chmod(path, mode)
+        return path
 
-    status, _, errors = place.run("run", binary("own-malloc", "-rdynamic", source=OWN_MALLOC))
-    equal("own malloc: runs", status, 0)
-    contains("own malloc: warning", errors, r"warning: .*has a malloc of its own")
+    def nested(name, innermost, count):
+        for number in range(count):
+            innermost = script(f"{name}-{number}", innermost)
+        return innermost
+
+    static = build(place, "static", "-static")
+    for name, path in (("script", script("of-static", static)), ("five scripts", nested("static", static, 5))):
+        refused(place, f"{name} of a static interpreter", path, 125,
+                f"{static}: statically linked, so LD_PRELOAD does not reach it and nothing would be recorded",
+                STATIC_ADVICE)
+    for name, path in (("script", script("lost", " /no/such/interpreter -x")),
+                       ("nested script", nested("lost", "/no/such/interpreter", 3))):
+        _, _, errors = place.run("run", path)
+        which = errors.split(" ")[2].removesuffix(":")
+        contains(f"{name} without its interpreter: whose", which, "/lost")
+        refused(place, f"{name} without its interpreter", path, 127,
+                f"{which}: needs /no/such/interpreter, which is missing, so nothing was run",
+                "install what provides /no/such/interpreter")
+    plain = script("plain", "/bin/sh", 0o644)
+    refused(place, "interpreter that is none", script("of-plain", plain), 126,
+            f"{plain}: not a file that can be executed, so nothing was run", f"ls -ld {plain}")
+
+    for count in (1, 5):
+        path = nested(f"fine-{count}", SUBJECT_PATH, count)
+        status, _, errors = place.run("run", "-r", "1", path)
+        contains(f"{count} scripts of the subject: profiled", errors, r"^heapmark: wrote .*/heapmark\.fine-")
+    status, _, errors = place.run("run", nested("deep", SUBJECT_PATH, 6))
+    equal("six scripts are one too many for the kernel: exit status", status, 126)
+    contains("six scripts: why", errors, r"deep-5: Too many levels of symbolic links, so nothing was run")
+    path = os.path.join(place.path, "without-line")
+    write_executable(path, b"exit 3\n")
+    equal("a script without a first line is the shell's", place.run("run", path)[0], 3)
+    equal("an empty file is too", place.run("run", write_executable(path, b""))[0], 0)
+
+
+def test_run_loader(place):
+    status, _, errors = place.run("run", "-r", "1", "/lib64/ld-linux-x86-64.so.2", SUBJECT_PATH, "exit", "5")
+    equal("a program started by the loader: exit status", status, 5)
+    contains("a program started by the loader: profiled", errors, r"^heapmark: wrote ")
+
+
+def test_run_privileged(place):
+    if os.geteuid() != 0:
+        print("skipped: only root can give a file privileges")
+        return
+    os.chmod(place.path, 0o777)
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+    def run_as_nobody(path, *options):
+        result = subprocess.run([*as_nobody, *options, TOOL, "run", "-r", "1", path, "exit", "6"], cwd=place.path,
+                                env=place.environment(), capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        return result.returncode, result.stderr
+
+    def privileged(name, mode, owner=-1, group=-1, capabilities=None):
+        path = shutil.copy(SUBJECT_PATH, os.path.join(place.path, name))
+        os.chown(path, owner, group)
+        os.chmod(path, mode)
+        if capabilities:
+            subprocess.run(["setcap", capabilities, path], check=True)
+        return path
+
+    why = "{}: runs with the privileges of its file, so LD_PRELOAD is ignored and nothing would be recorded"
+    to_type = "heapmark run with a copy of it: a copy has no privileges"
+    for name, path, command in (
+            ("set-user-ID of another", privileged("other", 0o4755, owner=65534), None),
+            ("set-group-ID of another", privileged("group", 0o2755, group=65534), None),
+            ("set-user-ID root", privileged("root", 0o4755), run_as_nobody),
+            ("set-user-ID root, not readable", privileged("unreadable", 0o4711), run_as_nobody),
+            ("file capabilities", privileged("capable", 0o755, capabilities="cap_net_raw+ep"), run_as_nobody)):
+        if command is None:
+            refused(place, name, path, 125, why.format(path), to_type)
+            continue
+        equal(name, command(path), (125, f"heapmark: error: {why.format(path)}\nheapmark: next  {to_type}\n"))
+
+    for name, mode, options in (("root runs its own set-user-ID file", 0o4755, None),
+                                ("set-group-ID, but not executable by the group", 0o2745, []),
+                                ("set-user-ID where no program gains anything", 0o4755, ["--no-new-privs"])):
+        path = privileged("gains-nothing", mode)
+        status, errors = (run_as_nobody(path, *options) if options is not None
+                          else place.run("run", "-r", "1", path, "exit", "6")[::2])
+        equal(f"{name}: exit status", status, 6)
+        contains(f"{name}: profiled", errors, r"^heapmark: wrote ")
+        os.remove(path)
+
+
+def test_run_own_malloc(place):
+    warning = "has a malloc of its own linked in: what it allocates with that will not be seen"
+    hidden = OWN_MALLOC.replace("void *malloc", "__attribute__((visibility(\"hidden\"))) void *malloc")
+    for name, flags, source in (("exported", ["-rdynamic"], OWN_MALLOC), ("not asked to export", [], OWN_MALLOC),
+                                ("hidden", [], hidden), ("fixed addresses", ["-no-pie"], OWN_MALLOC)):
+        path = build(place, "own-" + name.replace(" ", "-"), *flags, source=source)
+        status, _, errors = place.run("run", path)
+        equal(f"own malloc, {name}: runs", status, 0)
+        equal(f"own malloc, {name}: warning", errors.splitlines()[0], f"heapmark: warning: {path} {warning}")
     lacks("no such warning for others", place.run("run", SUBJECT_PATH, "nothing")[2], "malloc of its own")
 
+
+def test_run_impossible(place):
     status, _, errors = place.run("run", "-o", "plain-file/below", SUBJECT_PATH)
     equal("impossible directory: exit status", status, 125)
     contains("impossible directory: says so", errors, r"plain-file/below: No such file or directory, so profiles")
