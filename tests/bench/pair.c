@@ -3,10 +3,10 @@
  * pair KIND ROUNDS: does one thing with the allocator again and again, and prints what a round costs in
  * processor time.  script/bench reads the time; tests/cost counts the instructions.
  */
+#include "tests/bench/bench.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
 	SMALL_BYTES = 64,
@@ -17,13 +17,6 @@ enum {
 	/* With main, its caller and what calls that, the allocation is seen from twenty frames. */
 	RECURSIONS = 15,
 };
-
-/* Tells the compiler that somebody may look at the block, so that no allocation is optimised away. */
-static void *seen(void *block)
-{
-	__asm__ volatile("" : : "r"(block) : "memory");
-	return block;
-}
 
 static void malloc_rounds(long rounds)
 {
@@ -54,14 +47,10 @@ static void realloc_rounds(long rounds)
 static void window_rounds(long rounds)
 {
 	static void *window[WINDOW_BLOCKS];
-	unsigned long random = 88172645463325252UL;
+	uint64_t state = 88172645463325252UL;
 
 	for (long i = 0; i < rounds; i++) {
-		/* Marsaglia's xorshift: cheap beside a malloc, and the same sequence every time. */
-		random ^= random << 13;
-		random ^= random >> 7;
-		random ^= random << 17;
-
+		const uint64_t random = next_random(&state);
 		void **const slot = &window[random % WINDOW_BLOCKS];
 		const size_t size_bytes =
 			WINDOW_BYTES_MIN + (random >> 32) % (WINDOW_BYTES_MAX - WINDOW_BYTES_MIN + 1);
@@ -96,15 +85,6 @@ static const struct {
 	{ "window", window_rounds }, { "deep", deep_rounds },
 };
 
-static double processor_time_ns(void)
-{
-	struct timespec now;
-
-	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now) != 0)
-		abort();
-	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
 int main(int argument_count, char **arguments)
 {
 	const long rounds = argument_count == 3 ? strtol(arguments[2], NULL, 10) : 0;
@@ -116,10 +96,11 @@ int main(int argument_count, char **arguments)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (strcmp(arguments[1], kinds[i].name) != 0)
 			continue;
-		const double start_ns = processor_time_ns();
+		const double start_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 
 		kinds[i].run(rounds);
-		printf("ns_per_round=%.2f\n", (processor_time_ns() - start_ns) / (double)rounds);
+		printf("ns_per_round=%.2f\n",
+		       (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - start_ns) / (double)rounds);
 		return 0;
 	}
 	fprintf(stderr, "pair: no kind named %s\n", arguments[1]);
