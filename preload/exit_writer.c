@@ -35,14 +35,15 @@ static uint64_t now_realtime_ns(void)
 static struct hm_source source_of(const struct hm_ledger_file *ledger)
 {
 	struct hm_source source;
-	/* relaxed: what is granted stays granted */
+	/* relaxed: what is granted stays granted, and the limit is never less */
 	uint64_t length_bytes =
 		atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed);
+	const uint64_t limit_bytes = atomic_load_explicit(&ledger->limit_bytes, memory_order_relaxed);
 
 	if (hm_ledger_has_descriptor(ledger) && hm_source_from_descriptor(ledger->descriptor, &source) == 0)
 		return source;
-	if (length_bytes > ledger->limit_bytes)
-		length_bytes = ledger->limit_bytes;
+	if (length_bytes > limit_bytes)
+		length_bytes = limit_bytes;
 	return hm_source_from_memory(ledger->base, length_bytes);
 }
 
@@ -159,14 +160,31 @@ static bool profile_path_of(const char *ledger_path, char *ret_path, size_t path
 	return hm_format(ret_path, path_bytes, "%.*s.pb.gz", (int)stem_length, ledger_path);
 }
 
+/* The ledger's descriptor is given up when it has been read: it may be the only one there is. */
+static int write_last_profile(struct hm_ledger_file *ledger, const char *path)
+{
+	struct hm_snapshot snapshot;
+	const uint32_t saved = hm_float_enter();
+	int error = take_snapshot(ledger, &snapshot);
+
+	if (error == 0) {
+		hm_ledger_close_descriptor(ledger);
+		error = write_profile(&snapshot, path);
+		hm_snapshot_done(&snapshot);
+	}
+	hm_float_leave(saved);
+	return error;
+}
+
 static void turn_into_profile(struct hm_ledger_file *ledger, const struct hm_image *image)
 {
 	const uint32_t pid = hm_ledger_header(ledger)->pid;
+	const bool is_removed = hm_ledger_is_removed(ledger);
 	char path[PATH_MAX];
-	const int error = profile_path_of(ledger->path, path, sizeof(path)) ? hm_exit_dump(ledger, path)
+	const int error = profile_path_of(ledger->path, path, sizeof(path)) ? write_last_profile(ledger, path)
 									    : -ENAMETOOLONG;
 
-	if (error != 0 && hm_ledger_is_removed(ledger)) {
+	if (error != 0 && is_removed) {
 		hm_say("%s[%" PRIu32 "]: cannot write %s (%s); the figures are lost, %s was removed",
 		       image->comm, pid, path, hm_error_text(-error), ledger->path);
 		return;

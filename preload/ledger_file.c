@@ -2,6 +2,7 @@
 #include "preload/ledger_file.h"
 
 #include "preload/memory.h"
+#include "preload/process.h"
 #include "preload/sandbox.h"
 #include "preload/say.h"
 #include "preload/signals.h"
@@ -37,6 +38,11 @@ static uint64_t round_up(uint64_t bytes, uint64_t alignment)
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+static uint64_t limit_of(const struct hm_ledger_file *ledger)
+{
+	return atomic_load_explicit(&ledger->limit_bytes, memory_order_relaxed);
 }
 
 /* Growing beyond RLIMIT_FSIZE would send SIGXFSZ, so the limit is asked for every time: programs change it.
@@ -109,18 +115,30 @@ static int allocate_blocks(int descriptor, uint64_t start, uint64_t end)
 	return -errno;
 }
 
-/*
- * Makes the file longer without a descriptor or without fallocate (some network file systems).  The blocks
- * are then allocated by writing to each page through the mapping, which the kernel can be asked to do with
- * an error code in place of a SIGBUS.
- */
-static int extend_and_populate(struct hm_ledger_file *ledger, bool by_descriptor, uint64_t start,
-			       uint64_t end)
+/* Makes the file longer where there is no fallocate (some network file systems).  Raw, as above. */
+static int append_zeros(int descriptor, uint64_t start, uint64_t end)
 {
-	if (by_descriptor ? ftruncate(ledger->descriptor, (off_t)end) != 0
-			  : truncate(ledger->path, (off_t)end) != 0)
-		return -errno;
-	if (madvise(ledger->base + start, end - start, MADV_POPULATE_WRITE) != 0)
+	static const uint8_t zeros[PAGE_BYTES];
+
+	while (start < end) {
+		const long count =
+			syscall(SYS_pwrite64, descriptor, zeros, min_u64(end - start, sizeof(zeros)), start);
+
+		if (count <= 0)
+			return count < 0 ? -errno : -ENOSPC;
+		start += (uint64_t)count;
+	}
+	return 0;
+}
+
+/*
+ * Makes the file longer without a descriptor.  The blocks are allocated by writing to each page through the
+ * mapping, which the kernel can be asked to do (since 5.14) with an error code in place of a SIGBUS.
+ */
+static int extend_and_populate(struct hm_ledger_file *ledger, uint64_t start, uint64_t end)
+{
+	if (truncate(ledger->path, (off_t)end) != 0 ||
+	    madvise(ledger->base + start, end - start, MADV_POPULATE_WRITE) != 0)
 		return -errno;
 	return 0;
 }
@@ -131,12 +149,12 @@ static int make_longer(struct hm_ledger_file *ledger, uint64_t start, uint64_t e
 		return -EFBIG;
 	if (!hm_ledger_has_descriptor(ledger))
 		return hm_may(HM_MAY_TRUNCATE) && path_is_ours(ledger)
-			       ? extend_and_populate(ledger, false, start, end)
+			       ? extend_and_populate(ledger, start, end)
 			       : -EBADF;
 
 	const int error = allocate_blocks(ledger->descriptor, start, end);
 
-	return error == -EOPNOTSUPP && hm_may(HM_MAY_TRUNCATE) ? extend_and_populate(ledger, true, start, end)
+	return error == -EOPNOTSUPP && hm_may(HM_MAY_TRUNCATE) ? append_zeros(ledger->descriptor, start, end)
 							       : error;
 }
 
@@ -165,26 +183,38 @@ static void growth_end(struct hm_ledger_file *ledger)
 	atomic_store_explicit(&ledger->growing, 0, memory_order_release);
 }
 
+/* Whether a system call less than a second ago has said that there is no room. */
+static bool was_just_refused(const struct hm_ledger_file *ledger)
+{
+	/* relaxed: a hint */
+	const uint64_t ticks = atomic_load_explicit(&ledger->refused_ticks, memory_order_relaxed);
+
+	return ticks != 0 && hm_process_ticks() - ticks < HM_TICKS_PER_SECOND;
+}
+
 /* Grants at least up to `end`, and more where there is room.  Under growth_begin. */
 static int grow_to(struct hm_ledger_file *ledger, uint64_t end)
 {
 	struct hm_ledger_header *const header = hm_ledger_header(ledger);
 	/* relaxed: only the holder of `growing` writes it */
 	const uint64_t granted = atomic_load_explicit(&header->granted_bytes, memory_order_relaxed);
+	const uint64_t limit_bytes = limit_of(ledger);
 	uint64_t step = granted / 4;
 
 	if (end <= granted)
 		return 0; /* another thread did it while we waited */
+	if (end > limit_bytes)
+		return -ENOSPC; /* another thread has cut the mapping off */
 	if (step < GROWTH_MIN_BYTES)
 		step = GROWTH_MIN_BYTES;
 	if (step > GROWTH_MAX_BYTES)
 		step = GROWTH_MAX_BYTES;
 
-	uint64_t target = min_u64(round_up(end + step, PAGE_BYTES), ledger->limit_bytes);
+	uint64_t target = min_u64(round_up(end + step, PAGE_BYTES), limit_bytes);
 	int error = make_longer(ledger, granted, target);
 
 	if (error != 0) { /* perhaps there is room for just this */
-		target = min_u64(round_up(end, PAGE_BYTES), ledger->limit_bytes);
+		target = min_u64(round_up(end, PAGE_BYTES), limit_bytes);
 		error = make_longer(ledger, granted, target);
 	}
 	if (error == 0)
@@ -199,7 +229,7 @@ static bool ensure_granted(struct hm_ledger_file *ledger, uint64_t end)
 	if (end <= atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed))
 		return true;
 
-	if (!hm_may(HM_MAY_GROW))
+	if (!hm_may(HM_MAY_GROW) || was_just_refused(ledger))
 		return false;
 
 	const int saved_errno = errno;
@@ -209,6 +239,9 @@ static bool ensure_granted(struct hm_ledger_file *ledger, uint64_t end)
 	hm_signals_block(&saved); /* a handler that leaves by longjmp would leave `growing` set */
 	if (growth_begin(ledger)) {
 		granted = grow_to(ledger, end) == 0;
+		if (!granted)
+			atomic_store_explicit(&ledger->refused_ticks, hm_process_ticks(),
+					      memory_order_relaxed);
 		growth_end(ledger);
 	}
 	hm_signals_restore(&saved);
@@ -225,7 +258,7 @@ uint64_t hm_ledger_allocate(struct hm_ledger_file *ledger, uint64_t size_bytes)
 
 	size_bytes = round_up(size_bytes, HM_UNIT);
 	do {
-		if (size_bytes > ledger->limit_bytes - start || !ensure_granted(ledger, start + size_bytes)) {
+		if (start + size_bytes > limit_of(ledger) || !ensure_granted(ledger, start + size_bytes)) {
 			hm_ledger_lose(ledger, HM_LOSS_GROWTH);
 			return 0;
 		}
@@ -241,7 +274,7 @@ void hm_ledger_grow_ahead(struct hm_ledger_file *ledger, uint64_t ahead_bytes)
 		atomic_load_explicit(&hm_ledger_header(ledger)->arena_next, memory_order_relaxed);
 
 	for (; ahead_bytes >= GROWTH_MIN_BYTES; ahead_bytes /= 2)
-		if (ensure_granted(ledger, min_u64(next + ahead_bytes, ledger->limit_bytes)))
+		if (ensure_granted(ledger, min_u64(next + ahead_bytes, limit_of(ledger))))
 			return;
 }
 
@@ -296,7 +329,7 @@ static void lay_out(struct hm_ledger_file *ledger, uint64_t granted_bytes)
 	memcpy(header->magic, HM_LEDGER_MAGIC, sizeof(header->magic));
 	header->version = HM_LEDGER_VERSION;
 	header->byte_order = HM_LEDGER_BYTE_ORDER;
-	header->limit_bytes = ledger->limit_bytes;
+	header->limit_bytes = limit_of(ledger);
 	atomic_init(&header->arena_next, HM_LEDGER_ARENA_OFFSET);
 	atomic_init(&header->granted_bytes, granted_bytes);
 }
@@ -349,20 +382,20 @@ static int set_up_file(int descriptor, struct hm_ledger_file *ledger)
 	ledger->inode = status.st_ino;
 	/* The mapping is longer than the file: pages beyond its end are never touched before they are
 	 * granted. */
-	ledger->base = mmap(NULL, ledger->limit_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+	ledger->base = mmap(NULL, limit_of(ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
 			    descriptor, 0);
 	if (ledger->base == MAP_FAILED) {
 		ledger->base = NULL;
 		return -errno;
 	}
 	/* Where the file has been removed, a core dump would take it for memory of the program's. */
-	(void)madvise(ledger->base, ledger->limit_bytes, MADV_DONTDUMP);
+	(void)madvise(ledger->base, limit_of(ledger), MADV_DONTDUMP);
 	ledger->descriptor = descriptor;
 
 	const int error = make_longer(ledger, 0, FIRST_GRANT_BYTES);
 
 	if (error != 0) {
-		(void)munmap(ledger->base, ledger->limit_bytes);
+		(void)munmap(ledger->base, limit_of(ledger));
 		ledger->base = NULL;
 	}
 	return error;
@@ -392,31 +425,65 @@ int hm_ledger_create(const char *directory, const char *comm, uint32_t pid, uint
 	const int saved_errno = errno;
 	struct hm_ledger_file *const ledger = ret_ledger;
 
-	ledger->limit_bytes = round_up(limit_bytes, PAGE_BYTES);
-	if (ledger->limit_bytes < FIRST_GRANT_BYTES)
-		ledger->limit_bytes = FIRST_GRANT_BYTES;
-	ledger->descriptor = -1;
+	limit_bytes = round_up(limit_bytes, PAGE_BYTES);
+	if (limit_bytes < FIRST_GRANT_BYTES)
+		limit_bytes = FIRST_GRANT_BYTES;
+	atomic_init(&ledger->limit_bytes, limit_bytes);
 	atomic_init(&ledger->growing, 0);
+	atomic_init(&ledger->refused_ticks, 0);
+	ledger->descriptor = -1;
 
 	const int error = create_file(directory, comm, pid, ledger);
 
 	if (error != 0) {
 		ledger->path[0] = '\0';
 		ledger->descriptor = -1;
-		ledger->base = hm_memory_map(ledger->limit_bytes);
+		ledger->base = hm_memory_map(limit_bytes);
 	}
 	if (ledger->base != NULL)
-		lay_out(ledger, error == 0 ? FIRST_GRANT_BYTES : ledger->limit_bytes);
+		lay_out(ledger, error == 0 ? FIRST_GRANT_BYTES : limit_bytes);
 	errno = saved_errno;
 	return error;
+}
+
+/* Under growth_begin, or by the only thread there is. */
+static bool cut(struct hm_ledger_file *ledger)
+{
+	/* relaxed: see grow_to */
+	const uint64_t granted =
+		atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed);
+	const uint64_t limit_bytes = limit_of(ledger);
+
+	if (granted >= limit_bytes)
+		return false;
+	atomic_store_explicit(&ledger->limit_bytes, granted, memory_order_relaxed);
+	(void)munmap(ledger->base + granted, limit_bytes - granted);
+	return true;
+}
+
+bool hm_ledger_cut(struct hm_ledger_file *ledger)
+{
+	const int saved_errno = errno;
+	struct hm_signals_saved saved;
+	bool is_cut = false;
+
+	hm_signals_block(&saved);
+	if (growth_begin(ledger)) {
+		is_cut = cut(ledger);
+		growth_end(ledger);
+	}
+	hm_signals_restore(&saved);
+	errno = saved_errno;
+	return is_cut;
 }
 
 void hm_ledger_detach(struct hm_ledger_file *ledger)
 {
 	const int saved_errno = errno;
 
+	(void)cut(ledger); /* whoever was growing it did so in the parent */
 	if (hm_ledger_has_descriptor(ledger) &&
-	    mmap(ledger->base, ledger->limit_bytes, PROT_READ | PROT_WRITE,
+	    mmap(ledger->base, limit_of(ledger), PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, ledger->descriptor, 0) == ledger->base) {
 		hm_ledger_close_descriptor(ledger);
 		ledger->path[0] = '\0'; /* neither grown nor removed */

@@ -21,10 +21,14 @@
 
 struct hm_ledger_file {
 	uint8_t *base; /* owned mapping of limit_bytes; the header lies at its start */
-	uint64_t limit_bytes;
+	/* Changed under `growing` alone, and only to less (hm_ledger_cut).  relaxed: whoever goes by an older
+	 * one meets the newer when he wants to grow. */
+	_Atomic uint64_t limit_bytes;
 	uint64_t device; /* with inode: tells our file from one that took over the number or the name */
 	uint64_t inode;
 	_Atomic int growing; /* 1: a thread is making the file longer */
+	/* hm_process_ticks of the last time that it could not be: a full disk is asked once a second */
+	_Atomic uint64_t refused_ticks;
 	int descriptor;      /* owned: high, close-on-exec; -1: none could be had, or anonymous */
 	char path[PATH_MAX]; /* absolute; empty: the tables lie in anonymous memory */
 };
@@ -70,6 +74,12 @@ bool hm_ledger_has_descriptor(const struct hm_ledger_file *ledger);
 
 /* Whether the file is known to have been removed: nobody will find it. */
 bool hm_ledger_is_removed(const struct hm_ledger_file *ledger);
+
+/*
+ * Unmaps what lies beyond the end of the file: it will not grow any more.  For a process that is to lock its
+ * memory, of which the kernel counts all that is mapped, used or not.  Returns whether anything was unmapped.
+ */
+bool hm_ledger_cut(struct hm_ledger_file *ledger);
 
 /*
  * In a fork child: what it still writes to its parent's ledger stays with it from here on, and goes when it

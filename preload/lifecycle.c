@@ -214,6 +214,11 @@ static void after_fork_parent(void)
 	hm_thread.busy_frame &= ~HM_BUSY_FORKING;
 }
 
+bool hm_lifecycle_cut(void)
+{
+	return hm_ledger.base != NULL && hm_ledger_cut(&hm_ledger);
+}
+
 void hm_lifecycle_in_fork_child(void)
 {
 	if (hm_may(HM_MAY_START))

@@ -40,6 +40,12 @@ void hm_lifecycle_leave(void);
 bool hm_lifecycle_before_filter(uint32_t forbidden, const void *caller);
 
 /*
+ * Unmaps what is not used of the ledger, for a process that may lock only so much memory.  Returns whether
+ * that was anything; the ledger does not grow any more then.
+ */
+bool hm_lifecycle_cut(void);
+
+/*
  * In a fork child, before it goes on: its next allocation takes the slow path, and where a signal handler has
  * forked in the middle of a recording, which both processes then finish, the child's part does not reach its
  * parent's ledger.  Async-signal-safe; keeps errno.

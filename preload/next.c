@@ -167,6 +167,12 @@ static pid_t early_bare_fork(void)
 	return hm_next.bare_fork();
 }
 
+static int early_mlockall(int flags)
+{
+	hm_next_resolve();
+	return hm_next.mlockall(flags);
+}
+
 struct hm_next hm_next = {
 	.malloc = early_malloc,
 	.free = early_free,
@@ -183,6 +189,7 @@ struct hm_next hm_next = {
 	.exit_now = early_exit,
 	.Exit = early_exit,
 	.bare_fork = early_bare_fork,
+	.mlockall = early_mlockall,
 };
 
 /*
@@ -344,6 +351,7 @@ void hm_next_resolve(void)
 	look_up(RTLD_NEXT, "_exit", &found.exit_now, true);
 	look_up(RTLD_NEXT, "_Exit", &found.Exit, true);
 	look_up(RTLD_NEXT, "_Fork", &found.bare_fork, true);
+	look_up(RTLD_NEXT, "mlockall", &found.mlockall, true);
 	look_up(RTLD_NEXT, "prctl", &hm_next_prctl, true);
 	look_up(RTLD_NEXT, "syscall", &hm_next_syscall, true);
 	hm_next = found;

@@ -33,6 +33,7 @@ struct hm_next {
 	void (*exit_now)(int);    /* _exit */
 	void (*Exit)(int);        /* _Exit */
 	pid_t (*bare_fork)(void); /* _Fork */
+	int (*mlockall)(int flags);
 };
 
 extern HM_HIDDEN struct hm_next hm_next;

@@ -98,7 +98,7 @@ static const struct need {
 	{ GROW | START | PROFILE, false, { SYS_fstat, 0, { 0 } } },
 	{ GROW | TRUNCATE | REMOVE | START | PROFILE, false, { SYS_newfstatat, 0, { 0 } } },
 	{ GROW | START, false, { SYS_fallocate, 0, { 0 } } },
-	{ TRUNCATE | START, false, { SYS_ftruncate, 0, { 0 } } },
+	{ TRUNCATE | START, false, { SYS_pwrite64, 0, { 0 } } },
 	{ TRUNCATE | START, false, { SYS_truncate, 0, { 0 } } },
 	{ TRUNCATE | START, false, { SYS_madvise, 0, { 0 } } },
 	{ REMOVE | START | PROFILE, false, { SYS_unlink, 0, { 0 } } },

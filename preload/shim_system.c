@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,6 +33,21 @@ HM_EXPORT _Noreturn void _Exit(int status)
 	hm_lifecycle_leave();
 	hm_next.Exit(status);
 	__builtin_unreachable();
+}
+
+/*
+ * RLIMIT_MEMLOCK is held against all that is mapped, so the room that the ledger has to grow would count.
+ * Where that is too much the room goes, and the ledger stays as it is.
+ */
+HM_EXPORT int mlockall(int flags)
+{
+	const int saved_errno = errno;
+	const int result = hm_next.mlockall(flags);
+
+	if (result == 0 || errno != ENOMEM || !hm_lifecycle_cut())
+		return result;
+	errno = saved_errno;
+	return hm_next.mlockall(flags);
 }
 
 /* No handlers of pthread_atfork run. */

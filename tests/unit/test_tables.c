@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -121,7 +122,34 @@ static void test_file_size_limit(const char *directory)
 	CHECK_EQ(loss(&ledger, HM_LOSS_GROWTH), 1);
 	CHECK(atomic_load(&hm_ledger_header(&ledger)->arena_next) > 500 * 1024);
 	setrlimit(RLIMIT_FSIZE, &before);
-	CHECK(hm_ledger_allocate(&ledger, 4096) != 0); /* and goes on when it is lifted */
+	CHECK(atomic_load(&ledger.refused_ticks) != 0);
+	atomic_store(&ledger.refused_ticks, 1);        /* long ago: */
+	CHECK(hm_ledger_allocate(&ledger, 4096) != 0); /* it goes on when the limit is lifted */
+	hm_ledger_remove(&ledger);
+}
+
+/* What is mapped beyond the file can be given up: what is in it stays, and it does not grow any more. */
+static void test_cut(const char *directory)
+{
+	struct hm_ledger_file ledger;
+	unsigned char resident;
+
+	open_ledger(directory, 8 << 20, &ledger);
+
+	const uint64_t offset = hm_ledger_allocate(&ledger, 4096);
+	const uint64_t granted = atomic_load(&hm_ledger_header(&ledger)->granted_bytes);
+
+	memset(hm_ledger_at(&ledger, offset), 0x5a, 4096);
+	CHECK(granted < 8 << 20);
+	CHECK_EQ(mincore(ledger.base + granted, 4096, &resident), 0);
+	CHECK(hm_ledger_cut(&ledger));
+	CHECK(mincore(ledger.base + granted, 4096, &resident) != 0);
+	CHECK(!hm_ledger_cut(&ledger)); /* nothing is left to cut off */
+	while (hm_ledger_allocate(&ledger, 4096) != 0) {
+	}
+	CHECK(atomic_load(&hm_ledger_header(&ledger)->arena_next) > granted - 4096);
+	CHECK_EQ(atomic_load(&hm_ledger_header(&ledger)->granted_bytes), granted);
+	CHECK_EQ(*(uint8_t *)hm_ledger_at(&ledger, offset), 0x5a);
 	hm_ledger_remove(&ledger);
 }
 
@@ -405,6 +433,7 @@ int main(void)
 	test_growth(directory, false, false);
 	test_growth(directory, true, false);
 	test_growth(directory, true, true);
+	test_cut(directory);
 	test_file_size_limit(directory);
 	test_no_directory();
 	test_live(directory);
