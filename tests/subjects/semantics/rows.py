@@ -10,4 +10,8 @@ ROWS = [
     *over_every_allocator("semantics: C++, sampled", "semantics_cxx", check=nothing_more),
     *over_every_allocator("semantics: C++, not sampled", "semantics_cxx", environment=NEVER, profiles=0,
                           check=nothing_more),
+    *over_every_allocator("semantics: operators replaced", "replaced"),
+    *over_every_allocator("semantics: memory is scarce", "scarce"),
+    *over_every_allocator("semantics: memory is scarce, not sampled", "scarce", environment=NEVER, profiles=0,
+                          check=nothing_more),
 ]

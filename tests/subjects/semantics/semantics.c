@@ -11,6 +11,9 @@
 extern int mallctl(const char *name, void *old_value, size_t *old_size, void *new_value, size_t new_size)
 	__attribute__((weak));
 
+/* Of tcmalloc. */
+extern const char *tc_version(int *major, int *minor, const char **patch) __attribute__((weak));
+
 /* Not a number that any function of the family sets. */
 enum { UNTOUCHED = EXDEV };
 
@@ -165,9 +168,94 @@ static void show_alignments(void)
 	show_posix_memalign(64, size_max);
 	show_posix_memalign(64, size_max - 200);
 	show_posix_memalign(64, ptrdiff_max);
-	show_posix_memalign((size_t)1 << 62, 64);
-	show_posix_memalign((size_t)1 << 63, 64);
-	show_posix_memalign((size_t)1 << 63, size_max);
+	show_posix_memalign(size_max / 4 + 1, 64);
+	show_posix_memalign(size_max / 2 + 1, 64);
+	show_posix_memalign(size_max / 2 + 1, size_max);
+}
+
+/*
+ * Alignments that are none.  What comes of them is the allocator's affair; tcmalloc hands out blocks, or
+ * spins.
+ */
+static void show_wrong_alignments(void)
+{
+	if (tc_version != NULL)
+		return;
+	SHOW(aligned_alloc(none + 3, 96), 1, 96);
+	SHOW(aligned_alloc(none + 24, 96), 1, 96);
+	SHOW(aligned_alloc(64, 100), 64, 100); /* not a multiple */
+	SHOW(aligned_alloc(size_max / 4 + 1, 64), 1, 0);
+	SHOW(aligned_alloc(size_max / 2 + 1, 64), 1, 0);
+	SHOW(memalign(none + 3, 96), 1, 96);
+	SHOW(memalign(none + 24, 96), 1, 96);
+	SHOW(memalign(size_max / 4 + 1, 64), 1, 0);
+	SHOW(memalign(size_max / 2 + 1, 64), 1, 0);
+	if (mallctl == NULL) {
+		SHOW(aligned_alloc(none, 96), 1, 96);
+		SHOW(memalign(none, 96), 1, 96);
+	}
+}
+
+/* Functions of the C library that return blocks. */
+static void show_library(void)
+{
+	static const char text[] = "some text, in which there is a line feed\nand more";
+	char *line = NULL;
+	size_t line_bytes = 0;
+	char *formatted = NULL;
+	char *streamed = NULL;
+	size_t streamed_bytes = 0;
+	FILE *stream;
+
+	SHOW(strdup(text), 1, sizeof(text));
+	SHOW(strndup(text, 4), 1, 5);
+	SHOW(realpath("/", NULL), 1, 2);
+	SHOW(realpath("/no/such", NULL), 1, 0);
+	SHOW(getcwd(NULL, 0), 1, 2);
+	errno = UNTOUCHED;
+	say("asprintf: %d, errno %s", asprintf(&formatted, "%1000d", 7), errno_text());
+	free(formatted);
+
+	stream = open_memstream(&streamed, &streamed_bytes);
+	for (int count = 0; stream != NULL && count < 1000; count++)
+		(void)fputs(text, stream);
+	say("open_memstream: %d, %zu bytes", stream != NULL ? fclose(stream) : -1, streamed_bytes);
+	free(streamed);
+
+	stream = fmemopen((void *)(uintptr_t)text, sizeof(text) - 1, "r");
+	errno = UNTOUCHED;
+	say("getline: %zd, errno %s", stream != NULL ? getline(&line, &line_bytes, stream) : -2,
+	    errno_text());
+	say("getline again: %zd", stream != NULL ? getline(&line, &line_bytes, stream) : -2);
+	if (stream != NULL)
+		(void)fclose(stream);
+	free(line);
+}
+
+/* The C library's own, which the library leaves alone. */
+static void show_tuning(void)
+{
+	char *report = NULL;
+	size_t report_bytes = 0;
+	FILE *const stream = open_memstream(&report, &report_bytes);
+	const size_t before_bytes = mallinfo2().uordblks;
+	void *const block = malloc(50000);
+	const size_t after_bytes = mallinfo2().uordblks;
+
+	/* Zero, where another allocator serves malloc. */
+	say("mallinfo2 over a block of 50000: %zu", (after_bytes - before_bytes) / 50000);
+	free(block);
+	say("mallopt(M_MMAP_THRESHOLD): %d", mallopt(M_MMAP_THRESHOLD, 1 << 20));
+	say("mallopt(no such): %d", mallopt(4711, 1));
+	SHOW(malloc(200000), 16, 200000);
+	say("malloc_info: %d", stream != NULL ? malloc_info(0, stream) : -2);
+	if (stream != NULL)
+		(void)fclose(stream);
+	say("its report: %.7s", report);
+	free(report);
+	errno = UNTOUCHED;
+	(void)malloc_trim(0);
+	say("malloc_trim: errno %s", errno_text());
 }
 
 static bool holds(const unsigned char *bytes, unsigned char value, size_t size_bytes)
@@ -277,10 +365,13 @@ int main(void)
 	show_resizing_of_nothing();
 	show_aligned();
 	show_alignments();
+	show_wrong_alignments();
+	show_library();
 	show_contents();
 	show_failing_resizes();
 	show_resize_to_nothing();
 	show_zeros();
+	show_tuning();
 	errno = UNTOUCHED;
 	free(NULL);
 	say("free(NULL): errno %s", errno_text());
