@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Between begin_stepping() and end_stepping() a SIGTRAP follows every instruction of the thread.  They are
+ * functions of their own, with their frames described: the stack is walked from inside them too.
+ */
+#ifndef HM_TESTS_SUBJECTS_STEPPING_H
+#define HM_TESTS_SUBJECTS_STEPPING_H
+
+#include <signal.h>
+#include <ucontext.h>
+
+enum { TRAP_FLAG = 0x100 };
+
+/* In the handler: no more of them once it returns. */
+static inline void stop_stepping(void *context)
+{
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+}
+
+void begin_stepping(void);
+void end_stepping(void);
+/* clang-format off */
+__asm__(".pushsection .text\n"
+	"begin_stepping:\n"
+	"	.cfi_startproc\n"
+	"	pushfq\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	orq $0x100, (%rsp)\n"	/* TRAP_FLAG */
+	"	popfq\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	"end_stepping:\n"
+	"	.cfi_startproc\n"
+	"	pushfq\n"
+	"	.cfi_adjust_cfa_offset 8\n"
+	"	andq $~0x100, (%rsp)\n"
+	"	popfq\n"
+	"	.cfi_adjust_cfa_offset -8\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	".popsection\n");
+/* clang-format on */
+
+#endif
