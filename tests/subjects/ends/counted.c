@@ -1,42 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * counted FILE: threads allocate and free until they are killed.  Beside the calls they count in a file that
- * they share with the runner: before a call as begun, after it as done.  At any instant
- *
- *	done <= what has happened <= begun
- *
- * and so must the profile be that is made of what is left.  The layout is that of `struct counts` in native
- * byte order; tests/subjects/checks.py reads it.
+ * counted FILE [hungry]: threads allocate and free until they are killed, and count what they do (counts.h);
+ * hungry: nothing is freed, and all of it is used.
  */
-#include "tests/subjects/truth.h"
+#include "tests/subjects/ends/counts.h"
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <sys/mman.h>
 
-enum { THREADS = 2, KEPT = 64 };
+enum { KEPT = 64 };
 
-struct count {
-	uint64_t objects;
-	uint64_t bytes;
-};
-
-/* Of one thread. */
-struct counts {
-	struct count alloc_begun;
-	struct count alloc_done;
-	struct count free_begun;
-	struct count free_done;
-};
-
-static void count(struct count *count, size_t size_bytes)
-{
-	/* Each before the next: a kill leaves no later one without the earlier. */
-	__atomic_store_n(&count->objects, count->objects + 1, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&count->bytes, count->bytes + size_bytes, __ATOMIC_SEQ_CST);
-}
-
-static SITE void *counted(struct counts *counts, size_t size_bytes)
+SECTION_OF_SITE static SITE void *counted(struct counts *counts, size_t size_bytes)
 {
 	void *block;
 
@@ -70,22 +43,33 @@ static void *run(void *argument)
 	return NULL;
 }
 
+static void *run_hungry(void *argument)
+{
+	enum { BLOCK_BYTES = 4096 };
+	struct counts *const counts = argument;
+
+	for (;;) {
+		void *const block = counted(counts, BLOCK_BYTES);
+
+		if (block != NULL)
+			memset(block, 1, BLOCK_BYTES);
+	}
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
-	const int file = argc == 2 ? open(argv[1], O_RDWR | O_CREAT | O_TRUNC, 0600) : -1;
-	struct counts *counts;
+	struct counts_page *const page = argc > 1 ? counts_map(argv[1], 0) : NULL;
+	void *(*const body)(void *) = argc > 2 ? run_hungry : run;
 	pthread_t thread;
 
-	if (file < 0 || ftruncate(file, THREADS * sizeof(*counts)) != 0)
+	if (page == NULL)
 		return 2;
-	counts = mmap(NULL, THREADS * sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	if (counts == MAP_FAILED)
-		return 2;
-	for (int index = 1; index < THREADS; index++) {
-		if (pthread_create(&thread, NULL, run, &counts[index]) != 0)
+	counts_begin(page);
+	for (int index = 1; index < COUNTS_THREADS; index++) {
+		if (pthread_create(&thread, NULL, body, &page->threads[index]) != 0)
 			return 2;
 	}
-	say("begin");
-	(void)run(&counts[0]);
+	(void)body(&page->threads[0]);
 	return 0;
 }
