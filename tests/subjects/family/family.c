@@ -2,6 +2,8 @@
 /* family MODE: processes that come to be in various ways; each tells the truth about itself alone. */
 #include "tests/subjects/truth.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -163,6 +165,172 @@ static void run_system(const char *self)
 	say("system: %d", WEXITSTATUS(system(command))); // NOLINT(bugprone-command-processor)
 }
 
+/* clone with the parent's memory and a stack of its own, as posix_spawn does it. */
+static int be_clone(void *unused)
+{
+	(void)unused;
+	(void)allocate_in_vfork(1000);
+	_exit(3);
+}
+
+static void run_clone_vm(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+
+	wait_for(clone(be_clone, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, NULL));
+	(void)allocate_in_parent(12345);
+}
+
+static void run_popen(const char *self)
+{
+	char command[4096];
+	char line[256];
+	FILE *stream;
+
+	(void)snprintf(command, sizeof(command), "'%s' leaf", self);
+	stream = popen(command, "r"); // NOLINT(cert-env33-c)
+	while (stream != NULL && fgets(line, sizeof(line), stream) != NULL)
+		say("%.*s", (int)strcspn(line, "\n"), line);
+	say("popen: %d", stream == NULL ? -1 : WEXITSTATUS(pclose(stream)));
+}
+
+/* As daemons are made: each process is the child of one that has left by _exit. */
+static void run_daemon(void)
+{
+	truth_print();
+	if (daemon(1, 1) != 0)
+		abort();
+	be_child(5);
+	if (fork() != 0)
+		_exit(0);
+	be_child(6);
+	exit(0);
+}
+
+static bool forks_in_handler;
+
+static void allocate_before_fork(void)
+{
+	(void)allocate_in_parent(10);
+}
+
+/* A fork within a fork. */
+static void allocate_after_fork(void)
+{
+	(void)allocate_in_parent(20);
+	if (!forks_in_handler)
+		return;
+	forks_in_handler = false;
+
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		truth_print();
+		_exit(4);
+	}
+	wait_for(pid);
+}
+
+static void allocate_in_fork_child(void)
+{
+	truth_begin_anew();
+	(void)allocate_in_child(30);
+}
+
+static void run_atfork(void)
+{
+	if (pthread_atfork(allocate_before_fork, allocate_after_fork, allocate_in_fork_child) != 0)
+		abort();
+	forks_in_handler = true;
+
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)allocate_in_child(40);
+		truth_print();
+		exit(3);
+	}
+	wait_for(pid);
+}
+
+/* Files that have the names of a process, as earlier ones with its number may have left them. */
+static void take_names_of(int pid)
+{
+	static const char *const kinds[] = { ".pb.gz", ".ledger", "-2.pb.gz", "-2.ledger" };
+
+	for (int index = pid % 2; index < 4; index += 2) {
+		char path[4096];
+
+		(void)snprintf(path, sizeof(path), "%s/heapmark.family.%d%s", getenv("HEAPMARK_DIR"), pid,
+			       kinds[index]);
+
+		const int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+		if (file < 0 || write(file, path, strlen(path)) != (ssize_t)strlen(path))
+			abort();
+		(void)close(file);
+	}
+}
+
+static int pid_max(void)
+{
+	char text[32] = "";
+	const int file = open("/proc/sys/kernel/pid_max", O_RDONLY | O_CLOEXEC);
+
+	if (file < 0 || read(file, text, sizeof(text) - 1) < 0)
+		abort();
+	(void)close(file);
+	return (int)strtol(text, NULL, 10);
+}
+
+/* Of the next processes. */
+static void take_names(void)
+{
+	enum { NEXT = 200, FIRST_AGAIN = 300, AFTER_THAT = 2000 }; /* the kernel begins anew with 300 */
+
+	for (int pid = getpid() + 1; pid <= getpid() + NEXT; pid++)
+		take_names_of(pid);
+	if (getpid() + NEXT < pid_max())
+		return;
+	for (int pid = FIRST_AGAIN; pid < FIRST_AGAIN + AFTER_THAT; pid++)
+		take_names_of(pid);
+}
+
+static void run_names(void)
+{
+	if (getenv("HEAPMARK_DIR") != NULL && getenv("LD_PRELOAD") != NULL)
+		take_names();
+	for (size_t blocks = 1; blocks <= 4; blocks++) {
+		const pid_t pid = fork();
+
+		if (pid == 0) {
+			be_child(blocks);
+			if (blocks % 2 == 0)
+				_exit(3);
+			exit(3);
+		}
+		wait_for(pid);
+	}
+}
+
+static void run_by_library(char *self, const char *mode)
+{
+	if (strcmp(mode, "spawn") == 0)
+		run_spawn(self);
+	else if (strcmp(mode, "system") == 0)
+		run_system(self);
+	else if (strcmp(mode, "popen") == 0)
+		run_popen(self);
+	else if (strcmp(mode, "daemon") == 0)
+		run_daemon();
+	else if (strcmp(mode, "atfork") == 0)
+		run_atfork();
+	else if (strcmp(mode, "names") == 0)
+		run_names();
+	else
+		abort();
+}
+
 static void run(char *self, const char *mode)
 {
 	if (strcmp(mode, "fork") == 0)
@@ -175,12 +343,10 @@ static void run(char *self, const char *mode)
 		run_vfork();
 	else if (strcmp(mode, "vfork_exec") == 0)
 		run_vfork_exec(self);
-	else if (strcmp(mode, "spawn") == 0)
-		run_spawn(self);
-	else if (strcmp(mode, "system") == 0)
-		run_system(self);
+	else if (strcmp(mode, "clone_vm") == 0)
+		run_clone_vm();
 	else
-		abort();
+		run_by_library(self, mode);
 }
 
 int main(int argc, char **argv)
