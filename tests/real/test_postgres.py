@@ -4,6 +4,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import real
@@ -39,18 +40,43 @@ class Cluster:
     def is_up(self):
         return self.session.run([self.programs / "pg_isready", "-q", "-h", self.folder]).status == 0
 
-    def serve(self, data, environment):
+    def serve(self, data, environment, meanwhile=lambda server: None):
         """Runs the server over the queries; returns what users see of it."""
         options = {"listen_addresses": "", "unix_socket_directories": self.folder, "fsync": "off", "autovacuum": "off",
                    "logging_collector": "off"}
         server = self.session.serve(
-            [self.programs / "postgres", "-D", self.folder / data, *(f"--{key}={value}" for key, value in options.items())],
-            environment, **AS_USER)
+            [self.programs / "postgres", "-D", self.folder / data,
+             *(f"--{key}={value}" for key, value in options.items())], environment, **AS_USER)
         real.wait_for(server, self.is_up, "postgres answers")
-        answers = self.session.run(
-            [self.programs / "psql", "-X", "-A", "-t", "-h", self.folder, "-U", "postgres", "-f", real.INPUTS / "orders.sql"])
+        answers = self.psql("-f", real.INPUTS / "orders.sql")
+        meanwhile(server)
         server.send_signal(signal.SIGINT)  # its fast shutdown
         return answers, self.session.end(server)
+
+    def psql(self, *arguments):
+        return self.session.run(self.psql_command(*arguments))
+
+    def psql_command(self, *arguments):
+        return [self.programs / "psql", "-X", "-A", "-t", "-h", self.folder, "-U", "postgres", *arguments]
+
+    def make_text(self, mebibytes):
+        """A session of its own, in which a text of this length is made; returns the number of its process."""
+        return int(self.session.must(self.psql_command("-c", self.text_query(mebibytes))).partition("|")[0])
+
+    @staticmethod
+    def text_query(mebibytes):
+        return f"SELECT pg_backend_pid(), length(repeat('x', {mebibytes} << 20))"
+
+    def make_text_and_be_killed(self, server, mebibytes):
+        """The same, and the process is killed; the server ends all others, and starts again."""
+        command = self.psql_command("-c", self.text_query(mebibytes), "-c", "SELECT pg_sleep(600)")
+        client = subprocess.Popen(command, env=self.session.environment(), stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+        with client:
+            pid = int(client.stdout.readline().partition("|")[0])
+            os.kill(pid, signal.SIGKILL)
+        real.wait_for(server, self.is_up, "postgres answers again")
+        return pid
 
 
 def test_cluster(session):
@@ -79,6 +105,37 @@ def test_cluster(session):
         check_backend(session, paths)
 
 
+def test_backends(session):
+    """Each session's process has what was made in it, however it ended."""
+    cluster = Cluster(session)
+    made = cluster.make("data", session.environment())
+    session.equal(f"initdb: status: {made.stderr}", made.status, 0)
+    output = session.new_output()
+    mebibytes = {}
+
+    def make_texts(server):
+        for number in 3, 7, 11:
+            mebibytes[cluster.make_text(number)] = number
+        mebibytes[cluster.make_text_and_be_killed(server, 13)] = 13
+        mebibytes[cluster.make_text(17)] = 17
+
+    _answers, status = cluster.serve("data", cluster.profiled(output, "1"), make_texts)
+    session.equal("postgres: status", status, 0)
+    paths = session.collect(output)
+    profiles = dict(zip(paths, session.good(paths)))
+    session.equal("postgres: sessions", list(mebibytes.values()), [3, 7, 11, 13, 17])
+    texts = {}
+    for path, profile in profiles.items():
+        pid = int(path.name.split(".")[2].partition("-")[0])
+        texts[pid] = texts.get(pid, 0) + profile.total("repeat").alloc_space
+    for pid, number in mebibytes.items():
+        # The text, its length before it and what the allocator keeps about it; a second text of one letter.
+        excess = texts.get(pid, 0) - (number << 20)
+        session.check(f"postgres: a text of {number} MiB in {pid}", 0 < excess < 16384, excess)
+    others = {pid: size for pid, size in texts.items() if pid not in mebibytes and size != 0}
+    session.equal("postgres: texts in other processes", others, {})
+
+
 def check_backend(session, paths):
     """The process that answered the queries is the one that allocated most."""
     views = [session.view(path, "alloc_space") for path in paths]
@@ -86,4 +143,4 @@ def check_backend(session, paths):
     session.shares(backend, "alloc_space", {"PostgresMain": 0.8, "ExecCreateTableAs": 0.01})
 
 
-real.main({"cluster": test_cluster})
+real.main({"cluster": test_cluster, "backends": test_backends})

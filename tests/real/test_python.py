@@ -53,6 +53,39 @@ def test_children(session):
             check_each_process(session, profiles)
 
 
+def test_methods(session):
+    """Every way in which multiprocessing starts a worker: each worker has what it made in its own profile."""
+    for method in "fork", "spawn", "forkserver":
+        for name, profile in (f"{method}, preload", session.profile), (f"{method}, run", session.profile_by_run):
+            outcome, paths = profile(command("started.py", method), "1", environment=SAME_EVERY_TIME)
+            lines = outcome.stdout.decode().splitlines()
+            session.equal(f"{name}: status", [outcome.status, outcome.stderr], [0, b""])
+            ends = [line for line in lines if "made" not in line]
+            session.equal(f"{name}: ends of the workers", ends, ["0", "0", "-9"])
+            made = {int(pid): int(count) for pid, _, count in (line.split() for line in lines if "made" in line)}
+            check_workers(session, name, made, dict(zip(paths, session.good(paths, may_lose=("cut",)))))
+
+
+def check_workers(session, name, made, profiles):
+    """`made`: objects by the number of the process."""
+    session.equal(f"{name}: objects made", [sum(made.values()), list(made.values())[:3]], [28000, [4000, 7000, 9000]])
+    totals = {}
+    for path, profile in profiles.items():
+        pid = int(path.name.split(".")[2].partition("-")[0])
+        totals.setdefault(pid, []).append(profile.total())
+    for pid, count in made.items():
+        # A worker that is started by exec has one image, or a small one before it.
+        largest = max(totals.get(pid, [real.Figures()]))
+        session.check(f"{name}: worker {pid}", largest.alloc_objects >= count
+                      and largest.alloc_space >= count * BLOCK_BYTES, f"{largest} for {count}")
+    few, more, killed = (max(totals[pid]) for pid in list(made)[:3])
+    session.equal(f"{name}: 3,000 objects more in the second worker", more.alloc_objects - few.alloc_objects, 3000)
+    more_bytes = more.alloc_space - few.alloc_space - 3000 * BLOCK_BYTES
+    session.check(f"{name}: their bytes, and those of a longer message", 0 <= more_bytes < BLOCK_BYTES, more_bytes)
+    session.check(f"{name}: kept by the killed worker",
+                  killed.inuse_objects >= 9000 and killed.inuse_space >= 9000 * BLOCK_BYTES, killed)
+
+
 def check_each_process(session, profiles):
     """Every process has its own objects in its own profile, and nothing of its parent's."""
     _first, few, more, killed, *pool = [profile.total() for profile in
@@ -67,4 +100,4 @@ def check_each_process(session, profiles):
         session.check(f"objects {name}", expected <= figure < expected + 1000, f"{figure} for {expected}")
 
 
-real.main({"objects": test_objects, "difference": test_difference, "children": test_children})
+real.main({"objects": test_objects, "difference": test_difference, "children": test_children, "methods": test_methods})
