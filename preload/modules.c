@@ -48,6 +48,7 @@ struct module {
 	bool is_loaded;
 
 	bool is_in_ledger;
+	bool is_missed; /* in this ledger there was no room for it, which is counted once */
 };
 
 static struct module *segments[SEGMENTS_MAX]; /* owned; sizes as in the ledger: hm_module_segment_count */
@@ -322,8 +323,12 @@ static void write_to_ledger(uint32_t module_index, struct module *module)
 		hm_ledger_segment(ledger, &header->module_segments[segment_index],
 				  hm_module_segment_count(segment_index) * sizeof(struct hm_ledger_module));
 
-	if (written == NULL)
+	if (written == NULL) {
+		if (!module->is_missed)
+			hm_ledger_lose(ledger, HM_LOSS_MODULES);
+		module->is_missed = true;
 		return;
+	}
 
 	struct hm_ledger_module *const entry = &written[position];
 
@@ -483,6 +488,7 @@ void hm_modules_attach(struct hm_ledger_file *new_ledger)
 		struct module *const module = module_at(index);
 
 		module->is_in_ledger = false;
+		module->is_missed = false;
 		if (ledger != NULL)
 			write_to_ledger(index, module);
 	}

@@ -296,6 +296,26 @@ static void test_second_ledger(const char *directory)
 	hm_ledger_remove(&second);
 }
 
+/* A ledger without room: each module is missed once, however often it is met. */
+static void test_no_room(const char *directory)
+{
+	struct hm_ledger_file full;
+
+	CHECK_EQ(hm_ledger_create(directory, "full", 1, 1, &full), 0);
+	while (hm_ledger_allocate(&full, HM_UNIT) != 0) {
+	}
+	hm_unwind_rules_attach(&full);
+
+	const uint64_t missed = atomic_load(&hm_ledger_header(&full)->losses[HM_LOSS_MODULES]);
+
+	CHECK_EQ(missed, atomic_load(&hm_ledger_header(&ledger)->module_count));
+	CHECK(find((uintptr_t)test_no_room) != 0);
+	CHECK_EQ(atomic_load(&hm_ledger_header(&full)->losses[HM_LOSS_MODULES]), missed);
+	CHECK_EQ(atomic_load(&hm_ledger_header(&full)->module_count), 0);
+	hm_unwind_rules_attach(&ledger);
+	hm_ledger_remove(&full);
+}
+
 int main(void)
 {
 	char directory[PATH_MAX];
@@ -316,6 +336,7 @@ int main(void)
 	test_relative_path();
 	test_doubt();
 	test_many(directory);
+	test_no_room(directory);
 	test_second_ledger(directory);
 
 	hm_ledger_remove(&ledger);
