@@ -3,7 +3,13 @@
 
 #include "proto/text.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 enum { LINE_BYTES = 512 };
+
+static const char key_prefix[] = "#heapmark.";
+static const char loss_prefix[] = "loss.";
 
 struct commenting {
 	hm_comment_add *add;
@@ -92,7 +98,7 @@ static struct hm_text *begin_key(struct commenting *commenting, const char *key)
 {
 	struct hm_text *const text = begin_line(commenting);
 
-	hm_text_add(text, "#heapmark.");
+	hm_text_add(text, key_prefix);
 	hm_text_add(text, key);
 	return text;
 }
@@ -139,7 +145,7 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 	for (enum hm_loss kind = 0; kind < HM_LOSS_KINDS; kind++) {
 		if (snapshot->losses[kind] == 0)
 			continue;
-		struct hm_text *const text = begin_key(&commenting, "loss.");
+		struct hm_text *const text = begin_key(&commenting, loss_prefix);
 		hm_text_add(text, hm_loss_word(kind));
 		hm_text_add(text, "=");
 		hm_text_add_number(text, snapshot->losses[kind]);
@@ -147,4 +153,34 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 	}
 	if (count_skipped(&snapshot->skipped) != 0)
 		tell_number(&commenting, "skipped", count_skipped(&snapshot->skipped));
+}
+
+/* The text behind `prefix`, or NULL where it begins otherwise. */
+static const char *behind(const char *text, const char *prefix)
+{
+	const size_t length = strlen(prefix);
+
+	return strncmp(text, prefix, length) == 0 ? text + length : NULL;
+}
+
+static void read_loss(const char *comment, uint64_t losses[HM_LOSS_KINDS])
+{
+	const char *const key = behind(comment, key_prefix);
+	const char *const name = key != NULL ? behind(key, loss_prefix) : NULL;
+
+	if (name == NULL)
+		return;
+	for (enum hm_loss kind = 0; kind < HM_LOSS_KINDS; kind++) {
+		const char *const rest = behind(name, hm_loss_word(kind));
+
+		if (rest != NULL && *rest == '=')
+			losses[kind] = strtoull(rest + 1, NULL, 10);
+	}
+}
+
+void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_losses[HM_LOSS_KINDS])
+{
+	memset(ret_losses, 0, HM_LOSS_KINDS * sizeof(*ret_losses));
+	for (uint32_t index = 0; index < profile->comment_count; index++)
+		read_loss(profile->strings[profile->comments[index]].text, ret_losses);
 }

@@ -5,6 +5,7 @@
 #ifndef HM_PROTO_PROFILE_COMMENTS_H
 #define HM_PROTO_PROFILE_COMMENTS_H
 
+#include "proto/profile_read.h"
 #include "proto/snapshot.h"
 
 #include <stddef.h>
@@ -19,5 +20,8 @@ typedef void hm_comment_add(void *context, const char *comment);
  */
 void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char *producer,
 				 hm_comment_add *add, void *context);
+
+/* Reads back what was lost; 0 for kinds of which a profile says nothing. */
+void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_losses[HM_LOSS_KINDS]);
 
 #endif

@@ -132,7 +132,7 @@ static int dump_snapshot(const struct hm_input *input, const struct hm_snapshot 
 		       snapshot->finished ? " at exit"
 		       : input->pid != 0  ? ""
 					  : " at its end");
-	hm_warn_losses(snapshot->comm, pid, snapshot->losses);
+	hm_warn_losses(input->path, snapshot->losses);
 	if (!options->no_symbols)
 		warn_names(&written);
 	if (!writes_to_stdout(options)) {

@@ -285,7 +285,7 @@ static void print_profiles(const struct hm_run *run)
 	for (size_t i = 0; i < line_count; i++) {
 		const struct hm_run_profile *const profile = &run->profiles[i];
 
-		hm_warn_losses(profile->comm, profile->pid, profile->losses);
+		hm_warn_losses(profile->path, profile->losses);
 		if (profile->is_damaged)
 			hm_warn("%s[%u]: its ledger was damaged; what could be read of it was written",
 				profile->comm, profile->pid);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* heapmark top: the functions that allocate most, or keep most, as a table. */
+#include "proto/profile_comments.h"
 #include "tools/cli.h"
 #include "tools/functions.h"
 #include "tools/input.h"
+#include "tools/summary.h"
 #include "tools/verb.h"
 #include "tools/view.h"
 
@@ -261,7 +263,10 @@ static int add_argument(const struct hm_verb *verb, const char *argument, const 
 			argument);
 
 	const bool is_damaged = view.is_damaged;
+	uint64_t losses[HM_LOSS_KINDS];
 
+	hm_profile_comment_losses(&view.profile, losses);
+	hm_warn_losses(argument, losses);
 	hm_view_done(&view);
 	if (!is_damaged)
 		return HM_EXIT_DONE;

@@ -18,14 +18,13 @@ void hm_say_process(const char *comm, uint32_t pid, const struct hm_snapshot_tot
 	       totals->sample_count == 1 ? "" : "s");
 }
 
-void hm_warn_losses(const char *comm, uint32_t pid, const uint64_t losses[HM_LOSS_KINDS])
+void hm_warn_losses(const char *whose, const uint64_t losses[HM_LOSS_KINDS])
 {
 	static const enum hm_loss kinds[] = { HM_LOSS_STACKS, HM_LOSS_LIVE, HM_LOSS_MODULES, HM_LOSS_GROWTH };
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (losses[kinds[i]] != 0)
-			hm_warn("%s[%" PRIu32 "]: %" PRIu64 " %s", comm, pid, losses[kinds[i]],
-				hm_loss_text(kinds[i]));
+			hm_warn("%s: %" PRIu64 " %s", whose, losses[kinds[i]], hm_loss_text(kinds[i]));
 }
 
 void hm_next_pprof(const char *profile_path)

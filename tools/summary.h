@@ -12,8 +12,11 @@
 void hm_say_process(const char *comm, uint32_t pid, const struct hm_snapshot_totals *totals,
 		    const char *when);
 
-/* Warns of the losses that make the figures themselves worse; `heapmark check` tells of all. */
-void hm_warn_losses(const char *comm, uint32_t pid, const uint64_t losses[HM_LOSS_KINDS]);
+/*
+ * Warns of the losses that make the figures themselves worse; `heapmark check` tells of all.  `whose`: a
+ * process or a file, as the user knows it.
+ */
+void hm_warn_losses(const char *whose, const uint64_t losses[HM_LOSS_KINDS]);
 
 /* "next  go tool pprof ..." */
 void hm_next_pprof(const char *profile_path);

@@ -25,8 +25,9 @@ def lossy_totals(case, run, site, loss):
     words = f"{profile.losses.get(loss, 0)} samples without room"
     case.expect(any(words in comment for comment in profile.comments), f"no comment says: {words}")
     for path in run.files():
-        shown = subprocess.run([run.tool, "check", path], capture_output=True, text=True).stdout
-        case.expect(words in shown, f"heapmark check does not say: {words}")
+        for verb in ("check", "top"):
+            shown = subprocess.run([run.tool, verb, path], capture_output=True, text=True)
+            case.expect(words in shown.stdout + shown.stderr, f"heapmark {verb} does not say: {words}")
         if path.suffix == ".ledger" and "HEAPMARK_MAX" in run.environment:
             limit_bytes = int(run.environment["HEAPMARK_MAX"].removesuffix("K")) * 1024
             case.expect(path.stat().st_size <= limit_bytes, f"size of the ledger: expected at most {limit_bytes}, "
