@@ -197,7 +197,7 @@ static bool is_made_by_hand(const struct frame *frame)
 {
 	const union hm_rule rule = hm_unwind_rule_find(frame->pc + 1);
 
-	return rule.kind == HM_RULE_STANDARD && !rule.cfa_is_on_fp && rule.cfa_offset == 1 &&
+	return rule.kind == HM_RULE_STANDARD && !rule.cfa_is_on_fp && (int64_t)rule.cfa_offset == 1 &&
 	       rule.fp_offset == 0;
 }
 

@@ -65,7 +65,7 @@ static void compute(void)
 	volatile unsigned int sum = 0;
 
 	for (unsigned int number = 0; number < 200000; number++)
-		sum += number;
+		sum = sum + number;
 }
 
 static void allocate_some(struct block (*site)(size_t))
