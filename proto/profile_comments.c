@@ -182,5 +182,5 @@ void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_lo
 {
 	memset(ret_losses, 0, HM_LOSS_KINDS * sizeof(*ret_losses));
 	for (uint32_t index = 0; index < profile->comment_count; index++)
-		read_loss(profile->strings[profile->comments[index]].text, ret_losses);
+		read_loss(hm_profile_string(profile, profile->comments[index]), ret_losses);
 }
