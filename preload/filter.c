@@ -37,6 +37,7 @@ _Alignas(64) _Atomic uintptr_t hm_filter_shape = (uintptr_t)first_storage + (64 
 static _Alignas(64) _Atomic uintptr_t next_shape; /* 0: not growing */
 static _Alignas(64) _Atomic int64_t live_count;   /* insertions less removals */
 static _Atomic uint32_t growing;                  /* 1: a thread is in grow_once */
+static _Atomic bool has_counted; /* since the last reset: most processes end before, and are spared one */
 
 static _Atomic uint8_t *counters_of(uintptr_t shape)
 {
@@ -199,7 +200,10 @@ static HM_COLD void grow_once(void)
 
 uint32_t hm_filter_insert(uintptr_t address)
 {
-	/* relaxed: only tells when to grow */
+	/* relaxed, both: a hint for a reset, which is made when nobody inserts; and when to grow */
+	if (!atomic_load_explicit(&has_counted, memory_order_relaxed))
+		atomic_store_explicit(&has_counted, true, memory_order_relaxed);
+
 	const int64_t live = atomic_fetch_add_explicit(&live_count, 1, memory_order_relaxed) + 1;
 	const uintptr_t shape = atomic_load_explicit(&hm_filter_shape, memory_order_relaxed);
 
@@ -215,6 +219,9 @@ void hm_filter_reset(void)
 	atomic_store_explicit(&next_shape, 0, memory_order_relaxed);
 	atomic_store_explicit(&growing, 0, memory_order_relaxed);
 	atomic_store_explicit(&live_count, 0, memory_order_relaxed);
+	if (!atomic_load_explicit(&has_counted, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&has_counted, false, memory_order_relaxed);
 	for (size_t index = 0; index < (size_t)1 << FIRST_LOG2; index++) {
 		/* relaxed: nobody else counts now; stores only where needed keep a fork child's pages shared
 		 */

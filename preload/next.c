@@ -277,12 +277,13 @@ static void look_up(void *scope, const char *name, void *ret_function, bool requ
 	}
 }
 
-/* The start of the object that defines a function; NULL: of none. */
+/* The start of the object that defines a function; NULL: of none.  Not dladdr, which goes through all its
+ * symbols. */
 static const void *object_of(const void *function)
 {
-	Dl_info information;
+	struct dl_find_object object;
 
-	return dladdr(function, &information) != 0 ? information.dli_fbase : NULL;
+	return _dl_find_object((void *)(uintptr_t)function, &object) == 0 ? object.dlfo_map_start : NULL;
 }
 
 bool hm_next_defines(const void *function)
