@@ -4,7 +4,7 @@
  *
  * An array of small counters in private memory, addressed by a hash of the address.  free() asks it for every
  * block; nearly always the counter is 0, and the block is nobody's concern.  A counter above 0 says
- *"perhaps": the live table is asked.  The answer "no" is always right, "perhaps" may be wrong.
+ * "perhaps": the live table is asked.  The answer "no" is always right, "perhaps" may be wrong.
  *
  *	counter of an address  =  shape[hash(address) >> (shape mod 64)]
  *

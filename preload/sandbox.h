@@ -3,9 +3,9 @@
  * The program's own seccomp filters, and what they leave us.
  *
  * A program that installs a filter lists what it needs itself.  What the library needs is not in the list,
- *and a call that is not in it kills the process.  So each filter is read when it is installed
- *(shim_system.c), asked about every system call that the library makes (bpf.h), and from then on the library
- *does without what it would be killed for:
+ * and a call that is not in it kills the process.  So each filter is read when it is installed
+ * (shim_system.c), asked about every system call that the library makes (bpf.h), and from then on the
+ * library does without what it would be killed for:
  *
  *	no HM_MAY_...        then
  *	HOLD_OFF_SIGNALS     signals.h holds none off; nothing is done that would be unsafe with them
@@ -15,24 +15,27 @@
  *	WAIT, YIELD          waiting is done by spinning, no longer than before
  *	KNOW_PID             a vfork child that exits is taken for its parent
  *	SAY                  nothing is written to stderr
- *	GROW, TRUNCATE       the ledger stays as long as it is: what does not fit is counted, totals stay
- *right NAME_MODULES         modules have the names that the loader knows them by REMOVE               an
- *empty ledger stays START                a fork child without a ledger is not profiled WRITE_PROFILE the
- *ledger stays in its place, for `heapmark dump`
+ *	LOOK_BEFORE_SAYING   it is written unseen
+ *	GROW, TRUNCATE       the ledger stays as long as it is: what does not fit is counted
+ *	NAME_MODULES         modules have the names that the loader knows them by
+ *	REMOVE               an empty ledger stays
+ *	START                a fork child without a ledger is not profiled
+ *	WRITE_PROFILE        the ledger stays in its place, for `heapmark dump`
  *
  * Before the kernel is asked, lifecycle.h does ahead of time what will not be possible later.
  *
  * What is not seen: filters from before the exec (of a container, of a systemd unit).  They are broad, for
- *the loader itself needs files and mappings behind them.  And filters that are installed without the C
- *library (Go programs, system call instructions of one's own).
+ * the loader itself needs files and mappings behind them.  And filters that are installed without the C
+ * library (Go programs, system call instructions of one's own).
  *
  * A filter binds the thread that installs it, or all (SECCOMP_FILTER_FLAG_TSYNC), and the children of those.
  * Here all threads are taken to be bound, by every filter: a thread that is not loses a little, and nobody
- *has to know which thread is which.  A filter is never taken away, and fork children inherit the filters as
- *they inherit this memory.  A vfork child shares it, and does not count: its filter is not its parent's.
+ * has to know which thread is which.  A filter is never taken away, and fork children inherit the filters
+ * as they inherit this memory.  A vfork child shares it, and does not count: its filter is not its
+ * parent's.
  *
  * A thread that is in the middle of our work while another one installs a filter for all threads may be
- *killed for it, as it may be in the middle of a call of its own.
+ * killed for it, as it may be in the middle of a call of its own.
  */
 #ifndef HM_PRELOAD_SANDBOX_H
 #define HM_PRELOAD_SANDBOX_H

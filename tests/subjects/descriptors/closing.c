@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * closing HOW: closes every descriptor, takes the numbers for files, pipes, sockets and whatever else there
- *is, and sends a stream of known bytes through each while it allocates so much that the tables grow many
- *times. What comes out at the other ends must be what went in. closefrom, range    all from 3 on, by that
- *call loop                close() of each number up to 65535 dup2                no close: each number
- *becomes another file's unshare             a thread gets a descriptor table of its own, and closes in that
- *	cloexec             all from 3 on are to be closed by exec; the program executes itself
+ * is, and sends a stream of known bytes through each while it allocates so much that the tables grow many
+ * times.  What comes out at the other ends must be what went in.
+ *	closefrom, range   all from 3 on, by that call
+ *	loop               close() of each number up to 65535
+ *	dup2               no close: each number becomes another file's
+ *	unshare            a thread gets a descriptor table of its own, and closes in that
+ *	cloexec            all from 3 on are to be closed by exec; the program executes itself
  */
 #include "tests/subjects/truth.h"
 

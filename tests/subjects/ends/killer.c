@@ -2,10 +2,10 @@
 /*
  * killer MODE LIBRARY DIRECTORY PROGRAM ARGUMENT: starts `counted` under the library, kills it, and holds the
  * ledger that is left against what the process had counted.
- *	random COUNT    so many times.  Every other run is killed at some instant after its start, before
- *which it may have done nothing at all; the others after they have begun. cgroup PATH     once, hungry, in a
- *memory cgroup with a limit: the kernel kills it resident MIB    once, hungry: killed when it has so much
- *resident memory
+ *	random COUNT   so many times.  Every other run is killed at some instant after its start, before which
+ *	               it may have done nothing at all; the others after they have begun.
+ *	cgroup PATH    once, hungry, in a memory cgroup with a limit: the kernel kills it
+ *	resident MIB   once, hungry: killed when it has so much resident memory
  *
  * Every hundredth ledger stays, for the tools, with a line "left FILE LOWEST HIGHEST ..." that says what must
  * be in it.  The last line says how many ledgers there were of which kind.

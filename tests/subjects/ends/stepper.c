@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * stepper LIBRARY DIRECTORY PROGRAM: runs `steps` under the library twice.  The first time it only looks
- *which calls do something seldom: grow the file, add a segment to the live table, put a node into the trie.
- *The second time it stops the process after every instruction of those calls, and of the start of the ledger.
+ * which calls do something seldom: grow the file, add a segment to the live table, put a node into the trie.
+ * The second time it stops the process after every instruction of those calls, and of the start of the
+ * ledger.
  *
  * What a kill leaves behind is the file as it is at that instant.  So it is enough to look at the file after
  * each instruction, and where it has changed, to read it and hold it against what the process had counted;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * fork_inside MODE, over an allocator that may be interrupted anywhere (reentrant.c): a signal handler forks
- *in the middle of an allocation and its free, after its first instruction, in the next round after the
- *second, and so on; further in, where it is tables and no flags, after every 13th.  Both processes then go on
- *with what was interrupted. fork, _Fork clone    the bare system call, after which nobody calls us in the
- *child What was interrupted is the parent's, once.  The child has its own allocations in a ledger of its own.
+ * in the middle of an allocation and its free, after its first instruction, in the next round after the
+ * second, and so on; further in, where it is tables and no flags, after every 13th.  Both processes then go
+ * on with what was interrupted.
+ *	fork, _Fork   by these
+ *	clone         the bare system call, after which nobody calls us in the child
+ *
+ * What was interrupted is the parent's, once.  The child has its own allocations in a ledger of its own.
  */
 #include "tests/subjects/reading.h"
 #include "tests/subjects/stepping.h"

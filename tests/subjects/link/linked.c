@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Reaches the malloc family by every road that a linker knows: calls, addresses in the code, tables in the
- *data, callbacks, and what dlsym and a library take for the same function.  Built once for each way of
- *linking.
- *
- *	linked			does it all and tells the truth
- *	linked wait FILE	waits before it does until FILE is there: somebody changes the program
- *meanwhile
+ * data, callbacks, and what dlsym and a library take for the same function.  Built once for each way of
+ * linking.
+ *	linked             does it all and tells the truth
+ *	linked wait FILE   waits until FILE is there, while somebody changes the program
  */
 #include "tests/subjects/link/linked.h"
 

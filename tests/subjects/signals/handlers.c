@@ -6,14 +6,13 @@
  *	nested   the handler allocates and frees
  *	jump     the handler leaves by siglongjmp, and what it interrupted never ends
  */
+#include "tests/subjects/stepping.h"
 #include "tests/subjects/truth.h"
 
 #include <setjmp.h>
 #include <signal.h>
-#include <ucontext.h>
 
 enum {
-	TRAP_FLAG = 0x100,
 	DEPTH = 40,
 	EACH_INSTRUCTION = 150,
 	STRIDE = 17,
@@ -71,45 +70,16 @@ static void jump(void)
 
 static void trap(int signal, siginfo_t *info, void *context)
 {
-	ucontext_t *const interrupted_context = context;
+	const ucontext_t *const interrupted_context = context;
 
 	(void)signal;
 	(void)info;
 	/* Where signals are blocked, no handler would run. */
 	if (instruction++ < interrupted || sigismember(&interrupted_context->uc_sigmask, SIGALRM) != 0)
 		return;
-	interrupted_context->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+	stop_stepping(context);
 	handler();
 }
-
-/*
- * Between these a SIGTRAP follows every instruction.  Functions of their own, with their frames described:
- * the stack is walked from inside them too.
- */
-void begin_stepping(void);
-void end_stepping(void);
-/* clang-format off */
-__asm__(".pushsection .text\n"
-	"begin_stepping:\n"
-	"	.cfi_startproc\n"
-	"	pushfq\n"
-	"	.cfi_adjust_cfa_offset 8\n"
-	"	orq $0x100, (%rsp)\n"	/* TRAP_FLAG */
-	"	popfq\n"
-	"	.cfi_adjust_cfa_offset -8\n"
-	"	ret\n"
-	"	.cfi_endproc\n"
-	"end_stepping:\n"
-	"	.cfi_startproc\n"
-	"	pushfq\n"
-	"	.cfi_adjust_cfa_offset 8\n"
-	"	andq $~0x100, (%rsp)\n"
-	"	popfq\n"
-	"	.cfi_adjust_cfa_offset -8\n"
-	"	ret\n"
-	"	.cfi_endproc\n"
-	".popsection\n");
-/* clang-format on */
 
 /* Allocates and frees; true when the handler ran on the way. */
 static bool run_round(void)

@@ -4,8 +4,7 @@
  *	thousands   2000 that take turns; what one allocates, its neighbour frees
  *	tight       each goes down until little is left above its guard page, and allocates there
  * Without guard pages:
- *	nested      each is made by the one before and lies right below it; FP points to its maker's frame
- *frame
+ *	nested      each is made by the one before and lies right below it; FP is its maker's
  */
 #include "tests/subjects/truth.h"
 

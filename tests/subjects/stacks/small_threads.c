@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * small_threads MODE [PLUGIN...]: threads of the smallest size there is, guard page and all, that are the
- *first to need something of the library which takes stack. first     the first to come by a call: its unwind
- *rules are compiled fork      the one thread of a child that forked from it: the child's ledger is started
+ * first to need something of the library which takes stack.
+ *	first     the first to come by a call: its unwind rules are compiled
+ *	fork      the one thread of a child that forked from it: the child's ledger is started
  *	exit      calls exit(): the profile is written
  *	dlclose   unloads the plug-ins that it allocates in: their rules are forgotten
  */
