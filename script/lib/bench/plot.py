@@ -81,7 +81,7 @@ class Scale:
 SAMPLING = (columns.DEFAULT, columns.JEMALLOC_SAMPLING, columns.TCMALLOC_SAMPLING, columns.SHIM)
 BARS_TITLE = "Cost, as a ratio to the same allocator alone"
 EXACT = (columns.EXACT, columns.HEAPTRACK, columns.TCMALLOC_ALL)
-LABELS_WIDTH, PANEL_WIDTH, VALUE_WIDTH, PANEL_GAP = 250, 310, 40, 24
+LABELS_WIDTH, PANEL_WIDTH, VALUE_WIDTH, PANEL_GAP = 250, 340, 40, 24
 BAR_HEIGHT, BAR_PITCH, ROW_GAP, HEAD_HEIGHT = 7, 9, 10, 84
 
 # Below this a bar is cut: no profiler makes a program so much faster, the threads of a row were in luck.
@@ -127,7 +127,7 @@ def panel(drawing, report, rows, left, title, names, row_height):
     for index, name in enumerate(names):
         drawing.box(x, 48, 9, 9, f"f{style_of(name, index)}")
         drawing.text(x + 12, 56, name, "small")
-        x += 20 + 6.1 * len(name)
+        x += 26 + 5.6 * len(name)
     bottom = HEAD_HEIGHT + len(rows) * row_height
     for tick in ticks_between(least, most):
         drawing.line(scale(tick), HEAD_HEIGHT - 6, scale(tick), bottom, "one" if tick == 1 else "grid")
