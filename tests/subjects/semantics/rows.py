@@ -12,6 +12,7 @@ ROWS = [
                           check=nothing_more),
     *over_every_allocator("semantics: operators replaced", "replaced"),
     *over_every_allocator("semantics: memory is scarce", "scarce"),
-    *over_every_allocator("semantics: memory is scarce, not sampled", "scarce", environment=NEVER, profiles=0,
-                          check=nothing_more),
+    # Some GiB are allocated in all: with a seed by which none of them is hit, one time in a few hundred it would be.
+    *over_every_allocator("semantics: memory is scarce, not sampled", "scarce",
+                          environment=NEVER | {"HEAPMARK_SEED": "1"}, profiles=0, check=nothing_more),
 ]

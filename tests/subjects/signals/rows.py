@@ -34,15 +34,17 @@ TRACED = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pi
 
 def traced_calls(case, command, preload):
     """The calls that have to do with signals, threads and sockets: {text: count}, without what differs by chance."""
-    trace = case.scratch / f"trace-{case.run_count}"
+    traces = case.scratch / f"trace-{case.run_count}"
+    traces.mkdir()
+    # A file for each thread: in one for all, calls are torn apart where threads meet.
     run = case.run(command, preload=preload,
-                   wrapper=("strace", "-f", "-o", str(trace), "-e", "trace=" + ",".join(TRACED)))
+                   wrapper=("strace", "-ff", "-o", str(traces / "of"), "-e", "trace=" + ",".join(TRACED)))
     case.equal("exit status", 0, run.status)
     calls = collections.Counter()
-    for line in trace.read_text().splitlines():
-        call = line.split(maxsplit=1)[1]
-        if re.match(r"[a-z]\w*\(", call):  # not: +++ exited, <... resumed>
-            calls[re.sub(r"0x[0-9a-f]+|\b\d{3,}\b|<unfinished.*|\s*= .*", "", call)] += 1
+    for trace in traces.iterdir():
+        for call in trace.read_text().splitlines():
+            if re.match(r"[a-z]\w*\(", call):  # not: +++ exited
+                calls[re.sub(r"0x[0-9a-f]+|\b\d{3,}\b|\s*=>? .*", "", call)] += 1
     return calls
 
 
