@@ -5,6 +5,7 @@
 #include "preload/image.h"
 #include "preload/ledger_file.h"
 #include "preload/process.h"
+#include "preload/sandbox.h"
 #include "preload/say.h"
 #include "proto/elf_symbols.h"
 #include "proto/ledger.h"
@@ -23,11 +24,11 @@
 
 enum { COMMENT_BYTES = 128, COMMENTS_MAX = 2 };
 
-static uint64_t now_realtime_ns(void)
+static uint64_t now_ns(clockid_t clock)
 {
 	struct timespec now;
 
-	(void)clock_gettime(CLOCK_REALTIME, &now);
+	(void)clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
@@ -51,7 +52,7 @@ static int take_snapshot(const struct hm_ledger_file *ledger, struct hm_snapshot
 {
 	const struct hm_source source = source_of(ledger);
 	const struct hm_snapshot_options options = {
-		.realtime_ns = now_realtime_ns(),
+		.realtime_ns = now_ns(CLOCK_REALTIME),
 		.monotonic_ticks = hm_process_ticks(),
 		.live_samples = false,
 	};
@@ -94,17 +95,6 @@ static size_t describe_memory(char comments[COMMENTS_MAX][COMMENT_BYTES])
 	return 2;
 }
 
-static int resolve_at(const char *path, struct hm_arena *arena, const struct hm_snapshot_module *module,
-		      const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
-		      enum hm_names_outcome *ret_outcome)
-{
-	const struct hm_resolver elf = hm_elf_resolver();
-	struct hm_snapshot_module there = *module;
-
-	there.path = path;
-	return elf.resolve(elf.context, arena, &there, addresses, count, ret_names, ret_outcome);
-}
-
 /*
  * As on disk; but a program that was removed or replaced since it started, or never had a name, is still to
  * be had as long as it runs.  Each try names every address anew, and where none succeeds, the first decides.
@@ -113,15 +103,15 @@ static int resolve(void *unused, struct hm_arena *arena, const struct hm_snapsho
 		   const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
 		   enum hm_names_outcome *ret_outcome)
 {
-	int error = resolve_at(module->path, arena, module, addresses, count, ret_names, ret_outcome);
+	int error = hm_elf_resolve_at(module->path, arena, module, addresses, count, ret_names, ret_outcome);
 
 	(void)unused;
 	if (error != 0 || *ret_outcome == HM_NAMES_FOUND || (module->flags & HM_MODULE_MAIN) == 0)
 		return error;
-	error = resolve_at("/proc/self/exe", arena, module, addresses, count, ret_names, ret_outcome);
+	error = hm_elf_resolve_at("/proc/self/exe", arena, module, addresses, count, ret_names, ret_outcome);
 	if (error != 0 || *ret_outcome == HM_NAMES_FOUND)
 		return error;
-	return resolve_at(module->path, arena, module, addresses, count, ret_names, ret_outcome);
+	return hm_elf_resolve_at(module->path, arena, module, addresses, count, ret_names, ret_outcome);
 }
 
 static int write_profile(const struct hm_snapshot *snapshot, const char *path)
@@ -138,18 +128,26 @@ static int write_profile(const struct hm_snapshot *snapshot, const char *path)
 	return hm_profile_write_file(snapshot, &options, path, HM_OUTPUT_NEW, NULL);
 }
 
-int hm_exit_dump(const struct hm_ledger_file *ledger, const char *path)
+/* Where it is the last, the ledger's descriptor is given up when it has been read: it may be the only one. */
+static int make_profile(struct hm_ledger_file *ledger, const char *path, bool is_last)
 {
 	struct hm_snapshot snapshot;
 	const uint32_t saved = hm_float_enter(); /* variances are added up */
 	int error = take_snapshot(ledger, &snapshot);
 
 	if (error == 0) {
+		if (is_last)
+			hm_ledger_close_descriptor(ledger);
 		error = write_profile(&snapshot, path);
 		hm_snapshot_done(&snapshot);
 	}
 	hm_float_leave(saved);
 	return error;
+}
+
+int hm_exit_dump(struct hm_ledger_file *ledger, const char *path)
+{
+	return make_profile(ledger, path, false);
 }
 
 /* heapmark.x.1.ledger -> heapmark.x.1.pb.gz */
@@ -160,28 +158,12 @@ static bool profile_path_of(const char *ledger_path, char *ret_path, size_t path
 	return hm_format(ret_path, path_bytes, "%.*s.pb.gz", (int)stem_length, ledger_path);
 }
 
-/* The ledger's descriptor is given up when it has been read: it may be the only one there is. */
-static int write_last_profile(struct hm_ledger_file *ledger, const char *path)
-{
-	struct hm_snapshot snapshot;
-	const uint32_t saved = hm_float_enter();
-	int error = take_snapshot(ledger, &snapshot);
-
-	if (error == 0) {
-		hm_ledger_close_descriptor(ledger);
-		error = write_profile(&snapshot, path);
-		hm_snapshot_done(&snapshot);
-	}
-	hm_float_leave(saved);
-	return error;
-}
-
 static void turn_into_profile(struct hm_ledger_file *ledger, const struct hm_image *image)
 {
 	const uint32_t pid = hm_ledger_header(ledger)->pid;
 	const bool is_removed = hm_ledger_is_removed(ledger);
 	char path[PATH_MAX];
-	const int error = profile_path_of(ledger->path, path, sizeof(path)) ? write_last_profile(ledger, path)
+	const int error = profile_path_of(ledger->path, path, sizeof(path)) ? make_profile(ledger, path, true)
 									    : -ENAMETOOLONG;
 
 	if (error != 0 && is_removed) {
@@ -199,20 +181,31 @@ static void turn_into_profile(struct hm_ledger_file *ledger, const struct hm_ima
 		hm_say("%s[%" PRIu32 "]: wrote %s", image->comm, pid, path);
 }
 
+static void leave_ledger(const struct hm_ledger_file *ledger, const struct hm_image *image)
+{
+	hm_say("%s[%" PRIu32 "]: its seccomp filter forbids what writing a profile takes; the figures are in "
+	       "%s: heapmark dump %s",
+	       image->comm, hm_ledger_header(ledger)->pid, ledger->path, ledger->path);
+}
+
 void hm_exit_write(struct hm_ledger_file *ledger, const struct hm_image *image)
 {
 	struct hm_ledger_header *const header = hm_ledger_header(ledger);
 
 	if (ledger->path[0] == '\0')
 		return; /* there never was a place to write to, and that was said at the start */
-	/* relaxed: read by those who see HM_LEDGER_FINISHED */
-	atomic_store_explicit(&header->end_realtime_ns, now_realtime_ns(), memory_order_relaxed);
+	/* relaxed: read by those who see HM_LEDGER_FINISHED.  Coarse, to 4 ms: never a system call. */
+	atomic_store_explicit(&header->end_realtime_ns, now_ns(CLOCK_REALTIME_COARSE), memory_order_relaxed);
 	atomic_store_explicit(&header->state, HM_LEDGER_FINISHED, memory_order_release);
 	if (atomic_load_explicit(&header->has_samples, memory_order_relaxed) == 0) {
 		hm_ledger_remove(ledger);
 		if (image->config.verbose)
 			hm_say("%s[%" PRIu32 "]: nothing was sampled", image->comm, header->pid);
-	} else if (atomic_load_explicit(&header->control_supervised, memory_order_relaxed) == 0) {
+	} else if (atomic_load_explicit(&header->control_supervised, memory_order_relaxed) != 0) {
+		return;
+	} else if (hm_may(HM_MAY_WRITE_PROFILE)) {
 		turn_into_profile(ledger, image);
+	} else {
+		leave_ledger(ledger, image);
 	}
 }

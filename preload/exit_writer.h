@@ -16,11 +16,12 @@ struct hm_ledger_file;
 
 /*
  * Marks the ledger finished and turns it into the profile beside it, which replaces it.  A ledger without
- * samples is removed; one that somebody supervises, or that could not be turned, is left.
+ * samples is removed; one that somebody supervises, or that could not be turned, is left.  Obeys the
+ * program's seccomp filters (sandbox.h).
  */
 void hm_exit_write(struct hm_ledger_file *ledger, const struct hm_image *image);
 
 /* Writes a profile of the ledger as it is now to `path`, which must not exist.  0 or a negative errno. */
-int hm_exit_dump(const struct hm_ledger_file *ledger, const char *path);
+int hm_exit_dump(struct hm_ledger_file *ledger, const char *path);
 
 #endif

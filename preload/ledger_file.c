@@ -223,15 +223,9 @@ static int grow_to(struct hm_ledger_file *ledger, uint64_t end)
 	return error;
 }
 
-static bool ensure_granted(struct hm_ledger_file *ledger, uint64_t end)
+/* Asks for room up to `end`; what comes of it is remembered. */
+static bool grow(struct hm_ledger_file *ledger, uint64_t end)
 {
-	/* relaxed: see grow_to */
-	if (end <= atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed))
-		return true;
-
-	if (!hm_may(HM_MAY_GROW) || was_just_refused(ledger))
-		return false;
-
 	const int saved_errno = errno;
 	struct hm_signals_saved saved;
 	bool granted = false;
@@ -239,14 +233,22 @@ static bool ensure_granted(struct hm_ledger_file *ledger, uint64_t end)
 	hm_signals_block(&saved); /* a handler that leaves by longjmp would leave `growing` set */
 	if (growth_begin(ledger)) {
 		granted = grow_to(ledger, end) == 0;
-		if (!granted)
-			atomic_store_explicit(&ledger->refused_ticks, hm_process_ticks(),
-					      memory_order_relaxed);
+		/* relaxed: a hint */
+		atomic_store_explicit(&ledger->refused_ticks, granted ? 0 : hm_process_ticks(),
+				      memory_order_relaxed);
 		growth_end(ledger);
 	}
 	hm_signals_restore(&saved);
 	errno = saved_errno;
 	return granted;
+}
+
+static bool ensure_granted(struct hm_ledger_file *ledger, uint64_t end)
+{
+	/* relaxed: see grow_to */
+	if (end <= atomic_load_explicit(&hm_ledger_header(ledger)->granted_bytes, memory_order_relaxed))
+		return true;
+	return hm_may(HM_MAY_GROW) && !was_just_refused(ledger) && grow(ledger, end);
 }
 
 uint64_t hm_ledger_allocate(struct hm_ledger_file *ledger, uint64_t size_bytes)
@@ -273,8 +275,9 @@ void hm_ledger_grow_ahead(struct hm_ledger_file *ledger, uint64_t ahead_bytes)
 	const uint64_t next =
 		atomic_load_explicit(&hm_ledger_header(ledger)->arena_next, memory_order_relaxed);
 
-	for (; ahead_bytes >= GROWTH_MIN_BYTES; ahead_bytes /= 2)
-		if (ensure_granted(ledger, min_u64(next + ahead_bytes, limit_of(ledger))))
+	/* Each try asks: that there is no room for more says nothing of less. */
+	for (; hm_may(HM_MAY_GROW) && ahead_bytes >= GROWTH_MIN_BYTES; ahead_bytes /= 2)
+		if (grow(ledger, min_u64(next + ahead_bytes, limit_of(ledger))))
 			return;
 }
 
@@ -506,7 +509,7 @@ void hm_ledger_remove(struct hm_ledger_file *ledger)
 {
 	const int saved_errno = errno;
 
-	if (path_is_ours(ledger))
+	if (hm_may(HM_MAY_REMOVE) && path_is_ours(ledger))
 		(void)unlink(ledger->path);
 	errno = saved_errno;
 }

@@ -90,7 +90,8 @@ void hm_ledger_detach(struct hm_ledger_file *ledger);
 /* Closes the descriptor where it is still ours: of no use to a fork child. */
 void hm_ledger_close_descriptor(struct hm_ledger_file *ledger);
 
-/* Removes the file where it is still ours.  The mapping stays: other threads may be recording. */
+/* Removes the file where it is still ours and a seccomp filter does not forbid it.  The mapping stays: other
+ * threads may be recording. */
 void hm_ledger_remove(struct hm_ledger_file *ledger);
 
 /*

@@ -244,7 +244,7 @@ static bool is_recording_here(void)
 void hm_lifecycle_leave(void)
 {
 	/* relaxed: a sample of another thread at this very instant goes with the process */
-	if (hm_may(HM_MAY_REMOVE) && is_recording_here() && hm_ledger.path[0] != '\0' &&
+	if (is_recording_here() && hm_ledger.path[0] != '\0' &&
 	    atomic_load_explicit(&hm_ledger_header(&hm_ledger)->has_samples, memory_order_relaxed) == 0)
 		hm_ledger_remove(&hm_ledger);
 }
@@ -255,33 +255,13 @@ static void write_at_exit(void *unused)
 	hm_exit_write(&hm_ledger, &image);
 }
 
-/* A seccomp filter forbids what a profile takes: the ledger stays, finished, and can be made into one. */
-static void finish_behind_filter(void)
-{
-	struct hm_ledger_header *const header = hm_ledger_header(&hm_ledger);
-
-	if (hm_ledger.path[0] == '\0')
-		return;
-	/* relaxed, release: as in exit_writer.c */
-	atomic_store_explicit(&header->end_realtime_ns, now_ns(CLOCK_REALTIME_COARSE), memory_order_relaxed);
-	atomic_store_explicit(&header->state, HM_LEDGER_FINISHED, memory_order_release);
-	if (atomic_load_explicit(&header->has_samples, memory_order_relaxed) != 0 &&
-	    atomic_load_explicit(&header->control_supervised, memory_order_relaxed) == 0)
-		hm_say("%s[%u]: its seccomp filter forbids what writing a profile takes; the figures are in "
-		       "%s: heapmark dump %s",
-		       image.comm, header->pid, hm_ledger.path, hm_ledger.path);
-}
-
 /* The last thing that exit() calls: after the destructors of every object. */
 static void at_exit(void *unused)
 {
 	if (!is_recording_here())
 		return;
 	hm_thread.busy_frame = HM_BUSY_THROUGHOUT;
-	if (hm_may(HM_MAY_WRITE_PROFILE))
-		hm_own_stack_call(write_at_exit, unused);
-	else
-		finish_behind_filter();
+	hm_own_stack_call(write_at_exit, unused);
 	set_state(HM_PROCESS_FINISHED);
 }
 

@@ -197,14 +197,12 @@ struct hm_next hm_next = {
  * of vector registers, and more on the stack.  So the stack is left as it was found.
  */
 HM_HIDDEN int hm_next_early_prctl(int option, ...);
-HM_HIDDEN long hm_next_early_syscall(long number, ...);
 
 __asm__(".pushsection .text\n"
-	".macro hm_next_early name\n"
-	".globl hm_next_early_\\name\n"
-	".hidden hm_next_early_\\name\n"
-	".type hm_next_early_\\name, @function\n"
-	"hm_next_early_\\name:\n"
+	".globl hm_next_early_prctl\n"
+	".hidden hm_next_early_prctl\n"
+	".type hm_next_early_prctl, @function\n"
+	"hm_next_early_prctl:\n"
 	".cfi_startproc\n"
 	".irp register, rdi, rsi, rdx, rcx, r8, r9, rax\n"
 	"	pushq %\\register\n"
@@ -215,12 +213,9 @@ __asm__(".pushsection .text\n"
 	"	popq %\\register\n"
 	".cfi_adjust_cfa_offset -8\n"
 	".endr\n"
-	"	jmpq *hm_next_\\name(%rip)\n"
+	"	jmpq *hm_next_prctl(%rip)\n"
 	".cfi_endproc\n"
-	".size hm_next_early_\\name, . - hm_next_early_\\name\n"
-	".endm\n"
-	"hm_next_early prctl\n"
-	".purgem hm_next_early\n"
+	".size hm_next_early_prctl, . - hm_next_early_prctl\n"
 	".popsection\n");
 
 /* As the C library ends a system call that failed. */
@@ -232,10 +227,12 @@ long hm_next_syscall_failed(long result)
 }
 
 /*
- * Nothing is looked up for this one: an allocator in front of us calls it while it starts (jemalloc opens
+ * Nothing is looked up for syscall: an allocator in front of us calls it while it starts (jemalloc opens
  * files by it), and dlsym, which allocates a message where a name is missing, would wait for that allocator's
  * lock.
  */
+HM_HIDDEN long hm_next_early_syscall(long number, ...);
+
 __asm__(".pushsection .text\n"
 	".globl hm_next_early_syscall\n"
 	".hidden hm_next_early_syscall\n"

@@ -719,3 +719,13 @@ struct hm_resolver hm_elf_resolver(void)
 {
 	return (struct hm_resolver){ .resolve = resolve };
 }
+
+int hm_elf_resolve_at(const char *path, struct hm_arena *arena, const struct hm_snapshot_module *module,
+		      const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
+		      enum hm_names_outcome *ret_outcome)
+{
+	struct hm_snapshot_module moved = *module;
+
+	moved.path = path;
+	return resolve(NULL, arena, &moved, addresses, count, ret_names, ret_outcome);
+}

@@ -30,4 +30,9 @@
 /* The resolver for modules as they lie on disk.  No context, no state: any number of threads. */
 struct hm_resolver hm_elf_resolver(void);
 
+/* The same for a module whose file is to be had at another path; see hm_resolver for the rest. */
+int hm_elf_resolve_at(const char *path, struct hm_arena *arena, const struct hm_snapshot_module *module,
+		      const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
+		      enum hm_names_outcome *ret_outcome);
+
 #endif

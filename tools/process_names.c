@@ -7,17 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int resolve_at(const char *path, struct hm_arena *arena, const struct hm_snapshot_module *module,
-		      const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
-		      enum hm_names_outcome *ret_outcome)
-{
-	const struct hm_resolver elf = hm_elf_resolver();
-	struct hm_snapshot_module moved = *module;
-
-	moved.path = path;
-	return elf.resolve(elf.context, arena, &moved, addresses, count, ret_names, ret_outcome);
-}
-
 /* Each try names every address anew, with placeholders at least; the last one stands. */
 static int resolve(void *context, struct hm_arena *arena, const struct hm_snapshot_module *module,
 		   const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
@@ -30,14 +19,15 @@ static int resolve(void *context, struct hm_arena *arena, const struct hm_snapsh
 	*ret_outcome = HM_NAMES_NO_FILE;
 	if (module->path[0] == '/') {
 		(void)snprintf(path, sizeof(path), "/proc/%d/root%s", (int)*pid, module->path);
-		error = resolve_at(path, arena, module, addresses, count, ret_names, ret_outcome);
+		error = hm_elf_resolve_at(path, arena, module, addresses, count, ret_names, ret_outcome);
 	}
 	if (error == 0 && *ret_outcome != HM_NAMES_FOUND && (module->flags & HM_MODULE_MAIN) != 0) {
 		(void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)*pid);
-		error = resolve_at(path, arena, module, addresses, count, ret_names, ret_outcome);
+		error = hm_elf_resolve_at(path, arena, module, addresses, count, ret_names, ret_outcome);
 	}
 	if (error == 0 && *ret_outcome != HM_NAMES_FOUND)
-		error = resolve_at(module->path, arena, module, addresses, count, ret_names, ret_outcome);
+		error = hm_elf_resolve_at(module->path, arena, module, addresses, count, ret_names,
+					  ret_outcome);
 	return error;
 }
 

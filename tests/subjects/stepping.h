@@ -9,7 +9,26 @@
 #include <signal.h>
 #include <ucontext.h>
 
-enum { TRAP_FLAG = 0x100 };
+enum {
+	TRAP_FLAG = 0x100,
+	EACH_INSTRUCTION = 150, /* so far every one is interrupted; further in it is tables and no flags */
+	INSTRUCTIONS_MIN = 500, /* fewer: nothing is recorded any more */
+	INSTRUCTIONS_MAX = 20000,
+	WARM_BLOCKS = 2000, /* after so many the live table does not grow any more */
+};
+
+/* The instruction of the next round. */
+static inline int next_interrupted(int interrupted, int stride)
+{
+	return interrupted + (interrupted < EACH_INSTRUCTION ? 1 : stride);
+}
+
+/* What became of it: `interrupted` is the first instruction that no round has come to. */
+static inline const char *stepping_outcome(int interrupted)
+{
+	return interrupted >= INSTRUCTIONS_MIN && interrupted < INSTRUCTIONS_MAX ? "interrupted everywhere"
+										 : "not as expected";
+}
 
 /* In the handler: no more of them once it returns. */
 static inline void stop_stepping(void *context)

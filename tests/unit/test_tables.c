@@ -128,6 +128,25 @@ static void test_file_size_limit(const char *directory)
 	hm_ledger_remove(&ledger);
 }
 
+/* Where there is no room for all that is wanted ahead, there may be for a part of it. */
+static void test_growth_ahead(const char *directory)
+{
+	struct hm_ledger_file ledger;
+	struct rlimit before;
+	struct rlimit tight;
+
+	open_ledger(directory, 64 << 20, &ledger);
+	getrlimit(RLIMIT_FSIZE, &before);
+	tight = before;
+	tight.rlim_cur = 5 << 20;
+	setrlimit(RLIMIT_FSIZE, &tight);
+	hm_ledger_grow_ahead(&ledger, 32 << 20);
+	CHECK(atomic_load(&hm_ledger_header(&ledger)->granted_bytes) > 4 << 20);
+	CHECK(hm_ledger_allocate(&ledger, 4 << 20) != 0);
+	setrlimit(RLIMIT_FSIZE, &before);
+	hm_ledger_remove(&ledger);
+}
+
 /* What is mapped beyond the file can be given up: what is in it stays, and it does not grow any more. */
 static void test_cut(const char *directory)
 {
@@ -433,6 +452,7 @@ int main(void)
 	test_growth(directory, false, false);
 	test_growth(directory, true, false);
 	test_growth(directory, true, true);
+	test_growth_ahead(directory);
 	test_cut(directory);
 	test_file_size_limit(directory);
 	test_no_directory();

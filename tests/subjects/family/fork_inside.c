@@ -17,11 +17,7 @@
 #include <sys/wait.h>
 
 enum {
-	EACH_INSTRUCTION = 150,
 	STRIDE = 13,
-	INSTRUCTIONS_MIN = 500, /* fewer: the blocks are not recorded */
-	INSTRUCTIONS_MAX = 20000,
-	WARM_BLOCKS = 2000, /* so that the live table does not grow later: see handlers.c */
 	CHILD_BLOCKS = 3,
 	HANG_SECONDS = 60,
 };
@@ -147,9 +143,8 @@ int main(int argc, char **argv)
 						     : fork;
 	warm_up();
 	while (run_round() && interrupted < INSTRUCTIONS_MAX && failed < 10)
-		interrupted += interrupted < EACH_INSTRUCTION ? 1 : STRIDE;
-	say("%s", interrupted >= INSTRUCTIONS_MIN && interrupted < INSTRUCTIONS_MAX ? "interrupted everywhere"
-										    : "not as expected");
+		interrupted = next_interrupted(interrupted, STRIDE);
+	say("%s", stepping_outcome(interrupted));
 	say("%ld children failed", failed);
 	say("rounds %ld", rounds);
 	truth_print();

@@ -14,11 +14,7 @@
 
 enum {
 	DEPTH = 40,
-	EACH_INSTRUCTION = 150,
 	STRIDE = 17,
-	INSTRUCTIONS_MIN = 500, /* fewer: nothing is recorded any more */
-	INSTRUCTIONS_MAX = 20000,
-	WARM_BLOCKS = 2000,
 };
 
 static volatile sig_atomic_t instruction; /* of this round */
@@ -94,16 +90,11 @@ static bool run_round(void)
 	return instruction > interrupted;
 }
 
-static void next_instruction(void)
-{
-	interrupted += interrupted < EACH_INSTRUCTION ? 1 : STRIDE;
-}
-
 static void run_nested(void)
 {
 	handler = allocate_and_free;
 	while (run_round() && interrupted < INSTRUCTIONS_MAX)
-		next_instruction();
+		interrupted = next_interrupted(interrupted, STRIDE);
 }
 
 /* The thread goes on, first from a deeper stack than the one that was left, and is sampled as before. */
@@ -116,7 +107,7 @@ static void run_jump(void)
 		truth_free(&block);
 		block = after_jump(10);
 		truth_free(&block);
-		next_instruction();
+		interrupted = next_interrupted(interrupted, STRIDE);
 	}
 	for (;;) {
 		const bool was_interrupted = run_round();
@@ -159,8 +150,7 @@ int main(int argc, char **argv)
 		/* Whether what was left had been counted, nobody knows. */
 		truth_of_in_loop.alloc_is_unknown = truth_of_in_loop.inuse_is_unknown = true;
 	}
-	say("%s", interrupted >= INSTRUCTIONS_MIN && interrupted < INSTRUCTIONS_MAX ? "interrupted everywhere"
-										    : "not as expected");
+	say("%s", stepping_outcome(interrupted));
 	truth_print();
 	return 0;
 }
