@@ -48,33 +48,29 @@ def counted(report):
                 match and f"{more:.1f} instructions", match and round(more, 1) <= PAIR_INSTRUCTIONS_MAX)
 
 
-def pair_ns(report):
-    wanted = f"≤ {PAIR_NS_MAX} ns"
-    cells = cells_of(report, rows.PAIR, columns.DEFAULT, columns.SHIM)
+def compared(report, what, wanted, row, ours, theirs, compare, decimals, unit, is_met):
+    """A goal for what one column has in a row, held against another by a function of figures."""
+    cells = cells_of(report, row, ours, theirs)
     if not cells:
-        return goal("the same, in time", wanted, "", None)
-    more = figures.more(*cells)
-    return goal("the same, in time", wanted, f"{more.median:.2f} ns ({more.least:.2f} to {more.most:.2f})",
-                more.median <= PAIR_NS_MAX)
+        return goal(what, wanted, "", None)
+    span = compare(*cells)
+    median, least, most = (f"{number:.{decimals}f}" for number in (span.median, span.least, span.most))
+    return goal(what, wanted, f"{median}{unit} ({least} to {most})", is_met(span))
+
+
+def pair_ns(report):
+    return compared(report, "the same, in time", f"≤ {PAIR_NS_MAX} ns", rows.PAIR, columns.DEFAULT, columns.SHIM,
+                    figures.more, 2, " ns", lambda more: more.median <= PAIR_NS_MAX)
 
 
 def dormant(report):
-    what, wanted = "the same, dormant, of forwarding", "1.00, within noise"
-    cells = cells_of(report, rows.PAIR, columns.DORMANT, columns.SHIM)
-    if not cells:
-        return goal(what, wanted, "", None)
-    ratio = figures.ratio(*cells)
-    return goal(what, wanted, f"{ratio.median:.3f} ({ratio.least:.3f} to {ratio.most:.3f})", ratio.least <= 1)
+    return compared(report, "the same, dormant, of forwarding", "1.00, within noise", rows.PAIR, columns.DORMANT,
+                    columns.SHIM, figures.ratio, 3, "", lambda ratio: ratio.least <= 1)
 
 
 def sampled(report):
-    what, wanted = "sampled allocation and its free, 20 frames, warm", f"≤ {SAMPLED_NS_MAX} ns"
-    cells = cells_of(report, rows.DEEP, columns.EXACT, columns.SHIM)
-    if not cells:
-        return goal(what, wanted, "", None)
-    more = figures.more(*cells)
-    return goal(what, wanted, f"{more.median:.0f} ns ({more.least:.0f} to {more.most:.0f})",
-                more.median <= SAMPLED_NS_MAX)
+    return compared(report, "sampled allocation and its free, 20 frames, warm", f"≤ {SAMPLED_NS_MAX} ns", rows.DEEP,
+                    columns.EXACT, columns.SHIM, figures.more, 0, " ns", lambda more: more.median <= SAMPLED_NS_MAX)
 
 
 def default_rate(report):
@@ -130,23 +126,15 @@ def exact(report):
 
 
 def throughput(report):
-    what, wanted = "64 threads, rate 64K: throughput, of forwarding's", f"≥ {THROUGHPUT_LEAST}"
-    cells = cells_of(report, rows.thread_row(64), columns.SHIM, columns.AT_64K)
-    if not cells:
-        return goal(what, wanted, "", None)
-    ratio = figures.ratio(*cells)
-    return goal(what, wanted, f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.most:.2f})",
-                ratio.median >= THROUGHPUT_LEAST)
+    return compared(report, "64 threads, rate 64K: throughput, of forwarding's", f"≥ {THROUGHPUT_LEAST}",
+                    rows.thread_row(64), columns.SHIM, columns.AT_64K, figures.ratio, 2, "",
+                    lambda ratio: ratio.median >= THROUGHPUT_LEAST)
 
 
 def process(report):
-    what, wanted = "one process start and end (true), over plain", f"≤ {PROCESS_US_MAX} µs"
-    cells = cells_of(report, rows.STORM, columns.DEFAULT, columns.PLAIN)
-    if not cells:
-        return goal(what, wanted, "", None)
-    more = figures.more(*cells)
-    return goal(what, wanted, f"{more.median:.0f} µs ({more.least:.0f} to {more.most:.0f})",
-                more.median <= PROCESS_US_MAX)
+    return compared(report, "one process start and end (true), over plain", f"≤ {PROCESS_US_MAX} µs", rows.STORM,
+                    columns.DEFAULT, columns.PLAIN, figures.more, 0, " µs",
+                    lambda more: more.median <= PROCESS_US_MAX)
 
 
 def memory(report):
