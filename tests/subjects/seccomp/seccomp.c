@@ -11,6 +11,7 @@
  *         arguments: write to standard output alone
  *         twice: broad, then narrow
  *         threads: narrow, and what threads take: signals may be held off, no file may be touched
+ *         a number: everything but that system call
  * WAY     prctl, seccomp, syscall_prctl: how it is installed
  * END     return, _exit, exit_thread (the system call), child (fork first; the child is the program),
  * late_child (that allocates nothing before the filter), threads
@@ -148,6 +149,11 @@ static void add_arguments(struct filter *filter)
 static void write_filter(struct filter *filter)
 {
 	begin(filter);
+	if (filter_name[0] >= '0' && filter_name[0] <= '9') {
+		add_call(filter, (uint32_t)strtoul(filter_name, NULL, 10), SECCOMP_RET_KILL_PROCESS);
+		add_answer(filter, SECCOMP_RET_ALLOW);
+		return;
+	}
 	if (strcmp(filter_name, "broad") == 0) {
 		add_broad(filter);
 	} else if (strcmp(filter_name, "arguments") == 0) {
