@@ -3,8 +3,7 @@
 
 #include "preload/cc.h"
 #include "preload/memory.h"
-#include "preload/sandbox.h"
-#include "preload/thread.h"
+#include "preload/trail.h"
 #include "preload/unwind_rules.h"
 #include "preload/unwinder.h"
 #include "proto/ledger.h"
@@ -30,14 +29,6 @@ static const uintptr_t code_highest = (UINT64_C(1) << 47) - 1;
 /* The library's own addresses; empty: none are left out.  Written once, while there is one thread. */
 static uintptr_t own_start;
 static uintptr_t own_end;
-
-/* A frame: where it goes on, and its registers there.  For a frame that waits for a call, pc is one less than
- * the return address, for that may already belong to the next function. */
-struct frame {
-	uintptr_t pc;
-	uintptr_t sp;
-	uintptr_t fp;
-};
 
 /* The stack as far as it is known. */
 struct stack {
@@ -126,17 +117,17 @@ load(struct stack *stack, uintptr_t address, uintptr_t *ret_word)
 }
 
 /* To the frame outside of this one: `pc` is where it goes on, the CFA its SP. */
-static inline enum step enter_caller(struct frame *frame, uintptr_t pc, uintptr_t cfa, uintptr_t fp)
+static inline enum step enter_caller(struct hm_trail_frame *frame, uintptr_t pc, uintptr_t cfa, uintptr_t fp)
 {
 	if (pc == 0)
 		return STEP_OUTERMOST;
 	if (pc < CODE_LOWEST || pc > code_highest)
 		return STEP_LOST;
-	*frame = (struct frame){ .pc = pc - 1, .sp = cfa, .fp = fp };
+	*frame = (struct hm_trail_frame){ .pc = pc - 1, .sp = cfa, .fp = fp };
 	return STEP_DONE;
 }
 
-static inline enum step step_standard(struct stack *stack, union hm_rule rule, struct frame *frame)
+static inline enum step step_standard(struct stack *stack, union hm_rule rule, struct hm_trail_frame *frame)
 {
 	const uintptr_t base = rule.cfa_is_on_fp ? frame->fp : frame->sp;
 	const uintptr_t cfa = base + (uintptr_t)(int64_t)rule.cfa_offset * WORD_BYTES;
@@ -151,7 +142,7 @@ static inline enum step step_standard(struct stack *stack, union hm_rule rule, s
 	return enter_caller(frame, pc, cfa, fp);
 }
 
-HM_COLD static enum step step_realigned(struct stack *stack, union hm_rule rule, struct frame *frame)
+HM_COLD static enum step step_realigned(struct stack *stack, union hm_rule rule, struct hm_trail_frame *frame)
 {
 	const uintptr_t base = frame->fp;
 	uintptr_t cfa;
@@ -166,10 +157,10 @@ HM_COLD static enum step step_realigned(struct stack *stack, union hm_rule rule,
 }
 
 /* Onto the interrupted stack, which may be another: this step alone may lead inwards. */
-HM_COLD static enum step step_signal(struct stack *stack, struct frame *frame)
+HM_COLD static enum step step_signal(struct stack *stack, struct hm_trail_frame *frame)
 {
 	const uintptr_t context = frame->sp;
-	struct frame interrupted;
+	struct hm_trail_frame interrupted;
 
 	if (!load(stack, context + HM_SIGNAL_FP_OFFSET, &interrupted.fp) ||
 	    !load(stack, context + HM_SIGNAL_SP_OFFSET, &interrupted.sp) ||
@@ -193,7 +184,7 @@ HM_COLD static enum step step_signal(struct stack *stack, struct frame *frame)
  * Whether the address that this frame returns to is where a function begins.  No call returns there:
  * makecontext and its like have put it below the first frame of a stack.
  */
-static bool is_made_by_hand(const struct frame *frame)
+static bool is_made_by_hand(const struct hm_trail_frame *frame)
 {
 	const union hm_rule rule = hm_unwind_rule_find(frame->pc + 1);
 
@@ -202,7 +193,7 @@ static bool is_made_by_hand(const struct frame *frame)
 }
 
 /* No call-frame information: if FP is a frame pointer, the caller's FP and PC lie where it points. */
-HM_COLD static enum step step_by_frame_pointer(struct stack *stack, struct frame *frame)
+HM_COLD static enum step step_by_frame_pointer(struct stack *stack, struct hm_trail_frame *frame)
 {
 	const uintptr_t base = frame->fp;
 	uintptr_t fp;
@@ -218,7 +209,7 @@ HM_COLD static enum step step_by_frame_pointer(struct stack *stack, struct frame
 	return enter_caller(frame, pc, base + 2 * WORD_BYTES, fp);
 }
 
-HM_COLD static enum step step_unusual(struct stack *stack, union hm_rule rule, struct frame *frame)
+HM_COLD static enum step step_unusual(struct stack *stack, union hm_rule rule, struct hm_trail_frame *frame)
 {
 	switch ((enum hm_rule_kind)rule.kind) {
 	case HM_RULE_REALIGNED:
@@ -238,13 +229,13 @@ HM_COLD static enum step step_unusual(struct stack *stack, union hm_rule rule, s
 	return STEP_LOST;
 }
 
-static inline enum step step(struct stack *stack, union hm_rule rule, struct frame *frame)
+static inline enum step step(struct stack *stack, union hm_rule rule, struct hm_trail_frame *frame)
 {
 	if (HM_LIKELY(rule.kind == HM_RULE_STANDARD))
 		return step_standard(stack, rule, frame);
 
 	/* A copy, so that the frame itself stays in registers. */
-	struct frame copy = *frame;
+	struct hm_trail_frame copy = *frame;
 	const enum step stepped = step_unusual(stack, rule, &copy);
 
 	*frame = copy;
@@ -364,43 +355,79 @@ HM_COLD static struct hm_walk finish_complex(struct hm_walk walk, union hm_rule 
 	return completion.walk;
 }
 
-/*
- * Where no rules can be made, ours may be missing: no allocation need have been sampled before.  They are not
- * needed to get out of the library.  The guard is the frame of the function that the program has called, and
- * that function keeps a frame pointer.
- */
-HM_COLD static void leave_library(struct frame *frame)
+/* It keeps a frame pointer, so its own frame needs no rule: saved FP, return address. */
+static struct hm_trail_frame caller_of(const void *own_frame)
 {
-	const uintptr_t called = hm_thread.busy_frame;
+	const uintptr_t *const own = own_frame;
 
-	if (called == 0 || (called & (HM_BUSY_THROUGHOUT | HM_BUSY_FORKING)) != 0)
-		return;
-
-	const uintptr_t *const words = (const uintptr_t *)called;
-
-	*frame = (struct frame){ .pc = words[1] - 1, .sp = (uintptr_t)(words + 2), .fp = words[0] };
+	return (struct hm_trail_frame){ .pc = own[1] - 1, .sp = (uintptr_t)(own + 2), .fp = own[0] };
 }
 
-HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64_t *frames,
-					  uint32_t frames_max)
+/* How the frame that a step has led to was come to: see trail.h. */
+static uintptr_t origin_of(union hm_rule rule, const struct hm_trail_frame *frame)
 {
-	/* This function keeps a frame pointer, so its own frame needs no rule: saved FP, return address. */
-	const uintptr_t *const own = __builtin_frame_address(0);
-	struct frame frame = { .pc = own[1] - 1, .sp = (uintptr_t)(own + 2), .fp = own[0] };
+	if (rule.kind != HM_RULE_STANDARD)
+		return HM_TRAIL_BARRIER;
+	if (rule.fp_offset == 0)
+		return 0;
+	return frame->sp + (uintptr_t)(int64_t)rule.fp_offset * WORD_BYTES;
+}
+
+static uintptr_t steps_on_fp(union hm_rule rule)
+{
+	const bool may_do =
+		rule.kind == HM_RULE_STANDARD ? rule.cfa_is_on_fp : rule.kind != HM_RULE_OUTERMOST;
+
+	return may_do ? HM_TRAIL_STEPS_ON_FP : 0;
+}
+
+/* A walk by a trail has no frames of ours: see hm_frames_walk_trail. */
+static inline void store_for(struct hm_trail *trail, struct hm_walk *walk, uint64_t *frames,
+			     const struct hm_trail_frame *frame, union hm_rule rule, uintptr_t origin)
+{
+	if (trail == NULL) {
+		store(walk, frames, frame->pc, rule);
+		return;
+	}
+	hm_trail_store(trail, hm_frame_make(rule.module_index, frame->pc), frame, origin | steps_on_fp(rule));
+	walk->frame_count = trail->fresh_count;
+}
+
+static struct hm_walk finish_by_trail(struct hm_trail *trail)
+{
+	hm_trail_finish(trail);
+	return (struct hm_walk){ .frame_count = trail->kept_count, .end = HM_WALK_COMPLETE, .is_kept = true };
+}
+
+/* The walk itself; trail NULL: without one.  Else frames are the trail's fresh words. */
+static inline __attribute__((always_inline)) struct hm_walk walk_from(struct hm_trail_frame frame,
+								      struct hm_stack_bounds *bounds,
+								      struct hm_trail *trail,
+								      uint64_t *frames, uint32_t frames_max)
+{
 	struct stack stack = { .window = *bounds, .first_sp = frame.sp };
 	const bool is_known_as_own = is_inside(bounds, frame.sp);
 	struct hm_walk walk = { 0 };
+	uintptr_t origin = HM_TRAIL_BARRIER;
 	union hm_rule rule;
 	enum step stepped;
 
-	if (!hm_may(HM_MAY_COMPILE))
-		leave_library(&frame);
-	if (!is_inside(&stack.window, frame.sp))
+	if (!is_known_as_own)
 		set_empty_window(&stack.window, frame.sp);
 	do {
+		enum hm_trail_meeting meeting = HM_TRAIL_APART;
+
+		if (trail != NULL)
+			meeting = hm_trail_meet(trail, &frame, origin, stack.window.high, frames_max);
+		if (meeting == HM_TRAIL_TO_END)
+			return finish_by_trail(trail);
 		rule = hm_unwind_rule_find(frame.pc);
-		store(&walk, frames, frame.pc, rule);
+		if (meeting == HM_TRAIL_AHEAD)
+			walk.frame_count = trail->fresh_count;
+		else
+			store_for(trail, &walk, frames, &frame, rule, origin);
 		stepped = step(&stack, rule, &frame);
+		origin = origin_of(rule, &frame);
 	} while (stepped == STEP_DONE && walk.frame_count < frames_max);
 	keep_window(&stack, bounds,
 		    (stepped == STEP_OUTERMOST && rule.kind == HM_RULE_OUTERMOST) ||
@@ -410,6 +437,8 @@ HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64
 	case STEP_DONE:
 		return end_of(walk, HM_WALK_CUT);
 	case STEP_OUTERMOST:
+		if (trail != NULL && rule.kind == HM_RULE_OUTERMOST && !stack.has_switched)
+			return finish_by_trail(trail);
 		return end_of(walk, HM_WALK_COMPLETE);
 	case STEP_COMPLEX:
 		return finish_complex(walk, rule, frame.sp, frames, frames_max);
@@ -419,12 +448,31 @@ HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64
 	return end_of(walk, HM_WALK_TRUNCATED);
 }
 
+HM_NOINLINE struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, const void *own_frame,
+					  uint64_t *frames, uint32_t frames_max)
+{
+	return walk_from(caller_of(own_frame != NULL ? own_frame : __builtin_frame_address(0)), bounds, NULL,
+			 frames, frames_max);
+}
+
+HM_NOINLINE bool hm_frames_walk_trail(struct hm_stack_bounds *bounds, const void *own_frame,
+				      struct hm_trail *trail, uint32_t frames_max, struct hm_walk *ret_walk)
+{
+	const struct hm_trail_frame frame =
+		caller_of(own_frame != NULL ? own_frame : __builtin_frame_address(0));
+
+	if (!is_inside(bounds, frame.sp) || (frame.pc >= own_start && frame.pc < own_end))
+		return false;
+	*ret_walk = walk_from(frame, bounds, trail, trail->fresh.words, frames_max);
+	return true;
+}
+
 void hm_frames_look_ahead(struct hm_stack_bounds *bounds)
 {
 	enum { PAGES_AHEAD = 64 };
 	uint64_t frames[HM_FRAMES_MAX];
 
-	(void)hm_frames_walk(bounds, frames, HM_FRAMES_MAX);
+	(void)hm_frames_walk(bounds, NULL, frames, HM_FRAMES_MAX);
 	for (int pages = 0; pages < PAGES_AHEAD && bounds->low != 0; pages++) {
 		if (!hm_memory_is_readable((const void *)(bounds->low - PAGE_BYTES)))
 			return;
@@ -435,8 +483,7 @@ void hm_frames_look_ahead(struct hm_stack_bounds *bounds)
 HM_NOINLINE bool hm_frames_contain(struct hm_stack_bounds *bounds, uintptr_t inner_cfa, uintptr_t cfa)
 {
 	enum { STEPS_MAX = 1 << 16 };
-	const uintptr_t *const own = __builtin_frame_address(0);
-	struct frame frame = { .pc = own[1] - 1, .sp = (uintptr_t)(own + 2), .fp = own[0] };
+	struct hm_trail_frame frame = caller_of(__builtin_frame_address(0));
 	struct stack stack = { .window = *bounds, .first_sp = frame.sp };
 	bool is_outside = false;
 

@@ -34,18 +34,30 @@ enum hm_walk_end {
 struct hm_walk {
 	uint32_t frame_count;
 	enum hm_walk_end end;
+	bool is_kept; /* by the trail that helped */
 };
 
 /*
- * Walks from the caller of this function and stores frame words (hm_frame_make), innermost first: the address
- * of the call for a frame that waits for one, of the next instruction for a frame that a signal interrupted.
- * frames_max is 1..HM_FRAMES_MAX.  Modules met are entered into the ledger attached by
- * hm_unwind_rules_attach.
+ * Walks from the caller of `own_frame`, which is the __builtin_frame_address(0) of a function on this stack
+ * that keeps a frame pointer (NULL: from the caller of this function), and stores frame words
+ * (hm_frame_make), innermost first: the address of the call for a frame that waits for one, of the next
+ * instruction for a frame that a signal interrupted. frames_max is 1..HM_FRAMES_MAX.  Modules met are entered
+ * into the ledger attached by hm_unwind_rules_attach.
  *
  * The stack is the same as libunwind's unw_backtrace would find.  frame_count may be 0: a walk that is
  * truncated among the frames left out (hm_frames_leave_out_library).
  */
-struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, uint64_t *frames, uint32_t frames_max);
+struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, const void *own_frame, uint64_t *frames,
+			      uint32_t frames_max);
+
+/*
+ * The same walk with the help of a trail (trail.h), which the caller has claimed.  The frames are where
+ * hm_trail_frames_of says.  Returns false, and has not walked, on a stack of which nothing is known yet, and
+ * where frames would have to be left out.
+ */
+struct hm_trail;
+bool hm_frames_walk_trail(struct hm_stack_bounds *bounds, const void *own_frame, struct hm_trail *trail,
+			  uint32_t frames_max, struct hm_walk *ret_walk);
 
 /*
  * Does now what later walks of this thread will have no means for (sandbox.h): finds the rules of the stack

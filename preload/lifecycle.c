@@ -12,6 +12,7 @@
 #include "preload/say.h"
 #include "preload/stacks.h"
 #include "preload/thread.h"
+#include "preload/trail.h"
 #include "preload/unwind_rules.h"
 
 #include <dlfcn.h>
@@ -190,6 +191,7 @@ static void start_ledger(void *unused)
 		return;
 	}
 	hm_filter_reset();
+	hm_trails_reset();
 	hm_unwind_rules_attach(&hm_ledger);
 	/* So that the executable is among the modules, whatever stacks there will be. */
 	(void)hm_unwind_rule_find(getauxval(AT_ENTRY));

@@ -3,7 +3,6 @@
 
 #include "preload/cc.h"
 #include "preload/filter.h"
-#include "preload/float.h"
 #include "preload/frames.h"
 #include "preload/ledger_file.h"
 #include "preload/lifecycle.h"
@@ -11,6 +10,7 @@
 #include "preload/process.h"
 #include "preload/stacks.h"
 #include "preload/thread.h"
+#include "preload/trail.h"
 
 #include <errno.h>
 
@@ -107,29 +107,82 @@ bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame,
 	return sampled;
 }
 
-static uint32_t intern_stack(struct hm_ledger_file *ledger)
+/* The stack without the library's own frames: it begins where the program has called. */
+static const void *outermost_own_frame(const struct hm_thread *thread)
+{
+	return (const void *)(thread->busy_frame & ~(HM_BUSY_THROUGHOUT | HM_BUSY_FORKING));
+}
+
+static uint32_t frames_max_of(const struct hm_ledger_file *ledger)
+{
+	return hm_ledger_header(ledger)->frames_kept_max;
+}
+
+/* What is to be said of how a walk ended: flags of the stack. */
+static uint8_t flags_of(const struct hm_ledger_file *ledger, enum hm_walk_end end)
+{
+	switch (end) {
+	case HM_WALK_TRUNCATED:
+		hm_ledger_lose(ledger, HM_LOSS_TRUNCATED);
+		return HM_STACK_TRUNCATED;
+	case HM_WALK_CUT:
+		hm_ledger_lose(ledger, HM_LOSS_CUT);
+		return HM_STACK_CUT;
+	case HM_WALK_COMPLETE:
+		break;
+	}
+	return 0;
+}
+
+static uint32_t intern_without_trail(struct hm_ledger_file *ledger)
 {
 	uint64_t frames[HM_FRAMES_MAX];
-	const struct hm_walk walk =
-		hm_frames_walk(&hm_thread.stack, frames, hm_ledger_header(ledger)->frames_kept_max);
-	uint8_t flags = 0;
+	const struct hm_walk walk = hm_frames_walk(&hm_thread.stack, outermost_own_frame(&hm_thread), frames,
+						   frames_max_of(ledger));
 
-	if (walk.end == HM_WALK_TRUNCATED) {
-		flags = HM_STACK_TRUNCATED;
-		hm_ledger_lose(ledger, HM_LOSS_TRUNCATED);
-	} else if (walk.end == HM_WALK_CUT) {
-		flags = HM_STACK_CUT;
-		hm_ledger_lose(ledger, HM_LOSS_CUT);
+	return hm_stack_intern(ledger, frames, walk.frame_count, flags_of(ledger, walk.end));
+}
+
+/* Returns 0 where the trail is of no help. */
+static uint32_t intern_by_trail(struct hm_ledger_file *ledger, struct hm_trail *trail)
+{
+	struct hm_walk walk;
+
+	if (!hm_frames_walk_trail(&hm_thread.stack, outermost_own_frame(&hm_thread), trail,
+				  frames_max_of(ledger), &walk))
+		return 0;
+
+	const uint64_t *const frames = hm_trail_frames_of(trail, &walk);
+
+	if (!walk.is_kept)
+		return hm_stack_intern(ledger, frames, walk.frame_count, flags_of(ledger, walk.end));
+	if (trail->stack_unit != 0)
+		return trail->stack_unit;
+
+	const uint32_t unit = hm_stack_intern_hashed(ledger, frames, walk.frame_count, 0,
+						     trail->kept_hashes[hm_trail_start(trail)]);
+
+	/* Each sample under [overflow] is a loss to be counted. */
+	if (unit != hm_ledger_header(ledger)->overflow_unit)
+		trail->stack_unit = unit;
+	return unit;
+}
+
+static uint32_t intern_stack(struct hm_ledger_file *ledger)
+{
+	struct hm_trail *const trail = hm_trail_claim(hm_thread.stack.high);
+	uint32_t unit = 0;
+
+	if (trail != NULL) {
+		unit = intern_by_trail(ledger, trail);
+		hm_trail_release(trail);
 	}
-	return hm_stack_intern(ledger, frames, walk.frame_count, flags);
+	return unit != 0 ? unit : intern_without_trail(ledger);
 }
 
 static void count_freed(const struct hm_ledger_file *ledger, const struct hm_live_value *value)
 {
-	const uint32_t saved = hm_float_enter();
-
 	hm_stack_add_freed(hm_ledger_unit(ledger, value->stack_unit), value->size_bytes, value->weight);
-	hm_float_leave(saved);
 }
 
 /*
@@ -157,10 +210,7 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 
 	evict(ledger, address);
 
-	const bool followed = hm_live_insert(ledger, address, &value);
-	const uint32_t saved = hm_float_enter();
-
-	if (followed) {
+	if (hm_live_insert(ledger, address, &value)) {
 		hm_stack_add_alloc(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
 	} else {
 		value.stack_unit = hm_ledger_header(ledger)->dropped_unit;
@@ -168,7 +218,6 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 		hm_stack_add_freed(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);
 	}
-	hm_float_leave(saved);
 	/* relaxed: asked at exit.  Read first: the line is shared by all threads. */
 	_Atomic uint32_t *const has_samples = &hm_ledger_header(ledger)->has_samples;
 

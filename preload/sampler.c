@@ -3,6 +3,8 @@
 
 #include "preload/float.h"
 
+#include <string.h>
+
 /*
  * How far a thread goes before it looks at the control word again: a sleeping one wakes within 16 MiB of
  * allocations, and one that drew a long distance notices a shorter interval.
@@ -96,9 +98,23 @@ static bool decide(struct hm_sampler *sampler, size_t size_bytes, uint64_t inter
 	return true;
 }
 
+/* Every allocation, as before: nothing to be drawn, and no use for the floating-point unit. */
+static bool is_exact(const struct hm_sampler *sampler, uint64_t interval_bytes)
+{
+	return interval_bytes == 1 && sampler->interval_bytes == 1 && sampler->is_point;
+}
+
 bool hm_sampler_decide(struct hm_sampler *sampler, size_t size_bytes, uint64_t interval_bytes,
 		       float *ret_weight)
 {
+	if (is_exact(sampler, interval_bytes)) {
+		static const float one = 1.0F;
+
+		memcpy(ret_weight, &one, sizeof(one));
+		set_countdown(sampler, 0);
+		return true;
+	}
+
 	const uint32_t saved = hm_float_enter();
 	const bool sampled = decide(sampler, size_bytes, interval_bytes, ret_weight);
 

@@ -3,6 +3,7 @@
 
 #include "preload/float.h"
 #include "preload/ledger_file.h"
+#include "preload/rmw.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,26 +32,19 @@ static struct hm_ledger_stack *record_at(const struct hm_ledger_file *ledger, ui
 	return hm_ledger_unit(ledger, reference >> 1);
 }
 
-/* Two multiply-and-fold chains, so that the multiplications of neighbours overlap. */
-static uint64_t hash_frames(const uint64_t *frames, uint32_t frame_count, uint8_t flags)
+static uint64_t hash_frames(const uint64_t *frames, uint32_t frame_count)
 {
-	uint64_t even = UINT64_C(0x9e3779b97f4a7c15) ^ frame_count;
-	uint64_t odd = UINT64_C(0xbf58476d1ce4e5b9) ^ flags;
-	uint32_t index = 0;
+	uint64_t hash = HM_STACK_HASH_OF_NONE;
 
-	for (; index + 1 < frame_count; index += 2) {
-		even = (even ^ frames[index]) * UINT64_C(0xff51afd7ed558ccd);
-		odd = (odd ^ frames[index + 1]) * UINT64_C(0xc4ceb9fe1a85ec53);
-		even ^= even >> 29;
-		odd ^= odd >> 32;
-	}
-	if (index < frame_count)
-		even = (even ^ frames[index]) * UINT64_C(0xff51afd7ed558ccd);
+	while (frame_count-- > 0)
+		hash = hm_stack_hash_add(hash, frames[frame_count]);
+	return hash;
+}
 
-	uint64_t hash = even ^ odd >> 31 ^ odd << 33;
-
-	hash = (hash ^ hash >> 33) * UINT64_C(0xff51afd7ed558ccd);
-	return hash ^ hash >> 29;
+/* Digits of the trie are the high bits, which the last multiplication has mixed with all others. */
+static uint64_t hash_stack(uint64_t frames_hash, uint32_t frame_count, uint8_t flags)
+{
+	return (frames_hash ^ (uint64_t)frame_count << 8 ^ flags) * UINT64_C(0xc4ceb9fe1a85ec53);
 }
 
 static bool is_same(const struct hm_ledger_stack *record, uint64_t hash, const uint64_t *frames,
@@ -197,15 +191,15 @@ static uint32_t find_or_insert(struct search *search)
 	}
 }
 
-uint32_t hm_stack_intern(struct hm_ledger_file *ledger, const uint64_t *frames, uint32_t frame_count,
-			 uint8_t flags)
+uint32_t hm_stack_intern_hashed(struct hm_ledger_file *ledger, const uint64_t *frames, uint32_t frame_count,
+				uint8_t flags, uint64_t frames_hash)
 {
 	struct search search = {
 		.ledger = ledger,
 		.frames = frames,
 		.frame_count = frame_count,
 		.flags = flags,
-		.hash = hash_frames(frames, frame_count, flags),
+		.hash = hash_stack(frames_hash, frame_count, flags),
 	};
 	const uint32_t unit = find_or_insert(&search);
 
@@ -215,6 +209,12 @@ uint32_t hm_stack_intern(struct hm_ledger_file *ledger, const uint64_t *frames, 
 		return unit;
 	hm_ledger_lose(ledger, HM_LOSS_STACKS);
 	return hm_ledger_header(ledger)->overflow_unit;
+}
+
+uint32_t hm_stack_intern(struct hm_ledger_file *ledger, const uint64_t *frames, uint32_t frame_count,
+			 uint8_t flags)
+{
+	return hm_stack_intern_hashed(ledger, frames, frame_count, flags, hash_frames(frames, frame_count));
 }
 
 uint32_t hm_stack_create_special(struct hm_ledger_file *ledger, enum hm_stack_kind kind)
@@ -235,15 +235,27 @@ struct amounts {
 	double bytes_variance;
 };
 
+/* The bits, not the number: a comparison of floats would touch the program's floating-point environment. */
+static bool is_exact(float weight)
+{
+	static const float one = 1.0F;
+
+	return memcmp(&weight, &one, sizeof(one)) == 0;
+}
+
+/* weight 1: no detour over a double, which ends at 2^53, and no variance. */
+static struct amounts exact_amounts(uint64_t size_bytes)
+{
+	return (struct amounts){ .objects = UINT64_C(1) << HM_OBJECTS_FRACTION_BITS,
+				 .bytes = size_bytes << HM_BYTES_FRACTION_BITS };
+}
+
 static struct amounts amounts_of(uint64_t size_bytes, float weight)
 {
 	const double w = weight;
 	const double size = (double)size_bytes;
 	const double variance = w * (w - 1.0); /* (1-p)/p^2 with p = 1/w: docs/accuracy.md */
 
-	if (weight == 1.0F) /* exact: no detour over a double, which ends at 2^53 */
-		return (struct amounts){ UINT64_C(1) << HM_OBJECTS_FRACTION_BITS,
-					 size_bytes << HM_BYTES_FRACTION_BITS, 0.0, 0.0 };
 	return (struct amounts){
 		.objects = (uint64_t)(w * (1 << HM_OBJECTS_FRACTION_BITS) + 0.5),
 		.bytes = (uint64_t)(size * w * (1 << HM_BYTES_FRACTION_BITS) + 0.5),
@@ -252,29 +264,55 @@ static struct amounts amounts_of(uint64_t size_bytes, float weight)
 	};
 }
 
-void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
+static void add_estimated_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
 {
+	const uint32_t saved = hm_float_enter();
 	const struct amounts amounts = amounts_of(size_bytes, weight);
 
 	/* relaxed: statistics; freed_* of this sample come later, by way of the live table */
-	atomic_fetch_add_explicit(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
-	atomic_fetch_add_explicit(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
-	atomic_fetch_add_explicit(&stack->samples, 1, memory_order_relaxed);
-	if (amounts.objects_variance == 0.0)
-		return;
+	hm_rmw_add(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
+	hm_rmw_add(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
 	hm_float_add(&stack->alloc_objects_variance, amounts.objects_variance);
 	hm_float_add(&stack->alloc_bytes_variance, amounts.bytes_variance);
+	hm_float_leave(saved);
+}
+
+void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
+{
+	if (is_exact(weight)) {
+		const struct amounts amounts = exact_amounts(size_bytes);
+
+		/* relaxed: as above */
+		hm_rmw_add(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
+		hm_rmw_add(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
+	} else {
+		add_estimated_alloc(stack, size_bytes, weight);
+	}
+	hm_rmw_add(&stack->samples, 1, memory_order_relaxed);
+}
+
+static void add_estimated_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
+{
+	const uint32_t saved = hm_float_enter();
+	const struct amounts amounts = amounts_of(size_bytes, weight);
+
+	/* release [stack.free]: who sees these sees the alloc_* that came before them */
+	hm_rmw_add(&stack->freed_objects, amounts.objects, memory_order_release);
+	hm_rmw_add(&stack->freed_bytes, amounts.bytes, memory_order_release);
+	hm_float_add(&stack->freed_objects_variance, amounts.objects_variance);
+	hm_float_add(&stack->freed_bytes_variance, amounts.bytes_variance);
+	hm_float_leave(saved);
 }
 
 void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
 {
-	const struct amounts amounts = amounts_of(size_bytes, weight);
+	if (is_exact(weight)) {
+		const struct amounts amounts = exact_amounts(size_bytes);
 
-	/* release [stack.free]: who sees these sees the alloc_* that came before them */
-	atomic_fetch_add_explicit(&stack->freed_objects, amounts.objects, memory_order_release);
-	atomic_fetch_add_explicit(&stack->freed_bytes, amounts.bytes, memory_order_release);
-	if (amounts.objects_variance == 0.0)
-		return;
-	hm_float_add(&stack->freed_objects_variance, amounts.objects_variance);
-	hm_float_add(&stack->freed_bytes_variance, amounts.bytes_variance);
+		/* release [stack.free]: as above */
+		hm_rmw_add(&stack->freed_objects, amounts.objects, memory_order_release);
+		hm_rmw_add(&stack->freed_bytes, amounts.bytes, memory_order_release);
+	} else {
+		add_estimated_freed(stack, size_bytes, weight);
+	}
 }

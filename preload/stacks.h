@@ -19,6 +19,20 @@
 struct hm_ledger_file;
 
 /*
+ * The hash of a stack, from the outermost frame inwards: that of HM_STACK_HASH_OF_NONE and each frame in
+ * turn. So what two stacks have in common outside needs to be hashed once (trail.h).
+ */
+static const uint64_t HM_STACK_HASH_OF_NONE = UINT64_C(0x9e3779b97f4a7c15);
+
+static inline uint64_t hm_stack_hash_add(uint64_t hash_outside, uint64_t frame)
+{
+	/* Multiply and fold (murmur's finaliser): a frame word's differences are in its low bits. */
+	const uint64_t product = (hash_outside ^ frame) * UINT64_C(0xff51afd7ed558ccd);
+
+	return product ^ product >> 32;
+}
+
+/*
  * Finds or stores a stack and returns its unit.  The frames are borrowed for the call; frame_count is
  * 0..HM_FRAMES_MAX (0: a stack of which nothing is known); flags are HM_STACK_*.
  * Where the ledger is full: the unit of [overflow], counted in HM_LOSS_STACKS.
@@ -26,13 +40,17 @@ struct hm_ledger_file;
 uint32_t hm_stack_intern(struct hm_ledger_file *ledger, const uint64_t *frames, uint32_t frame_count,
 			 uint8_t flags);
 
+/* The same where the hash of the frames is known. */
+uint32_t hm_stack_intern_hashed(struct hm_ledger_file *ledger, const uint64_t *frames, uint32_t frame_count,
+				uint8_t flags, uint64_t frames_hash);
+
 /* Makes a record that no search finds: [dropped], [overflow].  Returns 0 where the ledger is full. */
 uint32_t hm_stack_create_special(struct hm_ledger_file *ledger, enum hm_stack_kind kind);
 
 /*
  * Counts one sample of `size_bytes` as allocated, or as freed, under a stack.  The same size and weight give
  * the same numbers to the last bit, so what is freed takes away what was allocated.
- * Between hm_float_enter and hm_float_leave.
+ * The program's floating-point environment is kept, and with weight 1 not touched.
  */
 void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight);
 void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight);

@@ -16,6 +16,7 @@
  *   [table.publish]  publish_larger: table           hm_unwind_rule_find: the slots
  *   [rule.publish]   put: slot.pc                    hm_unwind_rule_find: the rule that belongs to it
  *   [rule.replace]   put: slot.rule                  hm_unwind_rule_find: the same pc is there still
+ *   [rules.epoch]    begin_epoch: epoch              hm_unwind_rules_epoch: what was dropped before
  *
  * A reader that finds a slot with its pc, reads the rule, and finds the pc there still, has the rule of that
  * pc: had it read the rule of another, [rule.replace] would have shown it TAKEN or the other pc.
@@ -299,6 +300,22 @@ static void insert(uint64_t pc, union hm_rule rule)
 /* Under the lock, both. */
 static uint32_t unload_count;  /* calls of dlclose that are under way */
 static bool has_passing_rules; /* in objects that may be unloaded */
+static uint64_t last_epoch = 1;
+
+static _Atomic uint64_t epoch = 1; /* hm_unwind_rules_epoch */
+
+uint64_t hm_unwind_rules_epoch(void)
+{
+	/* acquire [rules.epoch]: rules that were dropped before it are not found any more */
+	return atomic_load_explicit(&epoch, memory_order_acquire);
+}
+
+/* After rules were dropped, or when it is known whether some will be. */
+static void begin_epoch(void)
+{
+	/* release [rules.epoch] */
+	atomic_store_explicit(&epoch, unload_count == 0 ? ++last_epoch : 0, memory_order_release);
+}
 
 static void forget(uintptr_t start, uintptr_t end)
 {
@@ -315,6 +332,7 @@ static void forget(uintptr_t start, uintptr_t end)
 			/* relaxed: whoever reads the old rule a moment longer is not in that object */
 			atomic_store_explicit(&slot->rule, 0, memory_order_relaxed);
 	}
+	begin_epoch();
 }
 
 /* Returns HM_RULE_NONE where it is not in the table. */
@@ -495,6 +513,7 @@ void hm_unwind_rules_before_unload(void)
 		return;
 	unload_count++;
 	forget_passing();
+	begin_epoch();
 	hm_unwind_rules_unlock(&saved);
 }
 
@@ -507,6 +526,7 @@ void hm_unwind_rules_after_unload(void)
 	if (unload_count > 0) /* it is 0 in a child that a destructor has forked */
 		unload_count--;
 	forget_passing();
+	begin_epoch();
 	hm_unwind_rules_unlock(&saved);
 }
 
@@ -536,4 +556,5 @@ void hm_unwind_rules_after_fork_child(void)
 		atomic_store_explicit(&lock_owner, 0, memory_order_relaxed);
 	atomic_store_explicit(&lock_waiters, 0, memory_order_relaxed);
 	unload_count = 0; /* of threads that stayed behind */
+	begin_epoch();
 }

@@ -125,6 +125,12 @@ void hm_unwind_rules_before_unload(void);
 void hm_unwind_rules_after_unload(void);
 
 /*
+ * A number that changes when rules are dropped: while it is the same, what was found by a rule can be found
+ * again by the same rule.  0: a dlclose is under way, and nothing found now will hold.  Lock-free.
+ */
+uint64_t hm_unwind_rules_epoch(void);
+
+/*
  * For pthread_atfork, so that no thread is inside libunwind while the process is copied.  To be registered
  * early: the lock is then taken last before the copy, and given back first after it.
  */

@@ -4,6 +4,7 @@
  * could be thought of; and on broken stacks, where it has to stop and to say so.
  */
 #include "preload/frames.h"
+#include "preload/trail.h"
 #include "preload/unwind_rules.h"
 #include "proto/ledger.h"
 
@@ -17,6 +18,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -37,7 +39,8 @@ struct visits {
 	int complete;
 	int cut;
 	int truncated;
-	int different;   /* not the stack that libunwind finds */
+	int different;   /* not the stack that libunwind finds, or not the same with a trail */
+	int followed;    /* by a trail that had the whole stack or a part of it */
 	uint32_t frames; /* of the last */
 	uint64_t last[FRAMES_MAX];
 };
@@ -78,17 +81,38 @@ static void show(const uint64_t *ours, uint32_t our_count, void *const *theirs, 
 	}
 }
 
+/* With a trail the stack has to be the same. */
+static bool is_same_by_trail(struct visits *visits, const void *own_frame, const struct hm_walk *walk)
+{
+	struct hm_trail *const trail = hm_trail_claim(bounds.high);
+	struct hm_walk helped;
+	bool is_same = true;
+
+	CHECK(trail != NULL);
+	if (hm_frames_walk_trail(&bounds, own_frame, trail, FRAMES_MAX - 1, &helped)) {
+		const uint64_t *const frames = hm_trail_frames_of(trail, &helped);
+
+		/* The other walk has one frame more: the function that is called with own_frame. */
+		is_same = helped.end == walk->end && helped.frame_count == walk->frame_count - 1 &&
+			  memcmp(frames, visits->last + 1, helped.frame_count * sizeof(*frames)) == 0;
+		visits->followed += helped.is_kept && trail->joint < HM_FRAMES_MAX;
+	}
+	hm_trail_release(trail);
+	return is_same;
+}
+
 /* Walks and compares.  The first frame is this function's own: called from two places of it, it differs. */
 __attribute__((noinline)) static void visit(void *argument)
 {
 	struct visits *const visits = argument;
 	void *theirs[FRAMES_MAX];
 	const int their_count = libunwind_backtrace(theirs, FRAMES_MAX);
-	const struct hm_walk walk = hm_frames_walk(&bounds, visits->last, FRAMES_MAX);
+	const struct hm_walk walk = hm_frames_walk(&bounds, NULL, visits->last, FRAMES_MAX);
 	bool is_same = walk.frame_count == (uint32_t)their_count;
 
 	for (uint32_t i = 1; i < walk.frame_count && is_same; i++)
 		is_same = is_same_frame(visits->last, theirs, i);
+	is_same = is_same && is_same_by_trail(visits, __builtin_frame_address(0), &walk);
 	if (!is_same && visits->different++ == 0)
 		show(visits->last, walk.frame_count, theirs, their_count);
 	add(visits, &walk);
@@ -98,8 +122,9 @@ __attribute__((noinline)) static void visit(void *argument)
 __attribute__((noinline)) static void visit_alone(void *argument)
 {
 	struct visits *const visits = argument;
-	const struct hm_walk walk = hm_frames_walk(&bounds, visits->last, FRAMES_MAX);
+	const struct hm_walk walk = hm_frames_walk(&bounds, NULL, visits->last, FRAMES_MAX);
 
+	visits->different += !is_same_by_trail(visits, __builtin_frame_address(0), &walk);
 	add(visits, &walk);
 }
 
@@ -310,23 +335,159 @@ static void test_deep_recursion(void)
 	CHECK_EQ(visits.frames, FRAMES_MAX);
 }
 
+/* Functions that go on in one another at random, with frames of different shapes and from different places.
+ */
+struct wandering {
+	struct visits visits;
+	uint64_t random;
+	int steps;
+};
+
+static uint64_t next_random(struct wandering *wandering)
+{
+	wandering->random = wandering->random * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return wandering->random >> 33;
+}
+
+static int wander(struct wandering *wandering, int depth);
+
+/* Keeps a frame pointer, since its frame has a size that is known when it runs. */
+__attribute__((noinline)) static int wander_with_room(struct wandering *wandering, int depth)
+{
+	char *const room = __builtin_alloca(next_random(wandering) % 3 * 48 + 16);
+
+	room[0] = (char)depth;
+	return wander(wandering, depth) + room[0];
+}
+
+/* Its caller's FP is a variable here, and has another value each time. */
+__attribute__((noinline)) static int wander_with_variable(struct wandering *wandering, int depth)
+{
+	uint64_t variable = next_random(wandering);
+	int sum = 0;
+
+	for (int turn = 0; turn < 2; turn++) {
+		__asm__ volatile("" : "+b"(variable));
+		sum += wander(wandering, depth) + (int)variable;
+		variable++;
+	}
+	return sum;
+}
+
+__attribute__((noinline)) static int wander_realigned(struct wandering *wandering, int depth)
+{
+	_Alignas(64) volatile char aligned[64] = { 0 };
+
+	return wander(wandering, depth) + aligned[depth % 64];
+}
+
+__attribute__((noinline)) static int wander(struct wandering *wandering, int depth)
+{
+	static int (*const ways[3])(struct wandering *, int) = { wander_with_room, wander_with_variable,
+								 wander_realigned };
+	int sum = 0;
+
+	for (uint64_t turns = next_random(wandering) % 4; turns > 0 && wandering->steps > 0; turns--) {
+		wandering->steps--;
+		/* One place that calls them all: the return address does not tell them apart. */
+		if (depth == 0 || next_random(wandering) % 4 == 0)
+			visit(&wandering->visits);
+		else
+			sum += ways[next_random(wandering) % 3](wandering, depth - 1);
+		__asm__ volatile("");
+	}
+	return sum;
+}
+
+/* Walks that have much, little, and nothing in common with the one before. */
+static void test_wandering(void)
+{
+	struct wandering wandering = { .random = 4711, .steps = 200000 };
+	int sum = 0;
+
+	while (wandering.steps > 0)
+		sum += wander(&wandering, 24);
+	__asm__ volatile("" : : "r"(sum));
+	CHECK(wandering.visits.count > 20000);
+	check_same_and_complete(&wandering.visits, wandering.visits.count);
+	/* Realigned frames are met behind the step over them; nearly all walks find the trail somewhere. */
+	CHECK(wandering.visits.followed > wandering.visits.count / 10 * 9);
+}
+
+/* The same walk again is told from others, and another ledger starts anew. */
+static void test_same_again(void)
+{
+	struct visits visits = { 0 };
+	struct hm_trail *trail;
+
+	here(&visits);
+	trail = hm_trail_claim(bounds.high);
+	trail->stack_unit = 17;
+	hm_trail_release(trail);
+	for (int turn = 0; turn < 3; turn++) /* from one place, so the second is the same as the first */
+		here(&visits);
+	trail = hm_trail_claim(bounds.high);
+	CHECK_EQ(trail->stack_unit, 0); /* the first was another */
+	trail->stack_unit = 18;
+	CHECK(hm_trail_claim(bounds.high) == NULL);
+	hm_trails_reset();
+	trail = hm_trail_claim(bounds.high);
+	CHECK(trail != NULL);
+	CHECK_EQ(trail->stack_unit, 0);
+	CHECK_EQ(trail->kept_count, 0);
+	hm_trail_release(trail);
+}
+
+/* While an object may be going, nothing is remembered; and what was, is forgotten. */
+static void test_unloading(void)
+{
+	struct visits visits = { 0 };
+	struct hm_trail *trail;
+
+	here(&visits);
+	hm_unwind_rules_before_unload();
+	CHECK(hm_trail_claim(bounds.high) == NULL);
+	hm_unwind_rules_after_unload();
+	trail = hm_trail_claim(bounds.high);
+	CHECK(trail != NULL);
+	CHECK_EQ(trail->kept_count, 0);
+	hm_trail_release(trail);
+}
+
+/* The same with a trail that keeps the whole walk, from the caller of `own_frame`. */
+static void check_frames_max(const void *own_frame, const uint64_t *frames, uint32_t count)
+{
+	for (uint32_t max = count; max > 0; max--) {
+		struct hm_trail *const trail = hm_trail_claim(bounds.high);
+		struct hm_walk walk = { 0 };
+
+		CHECK(hm_frames_walk_trail(&bounds, own_frame, trail, max, &walk));
+		CHECK_EQ(walk.frame_count, max);
+		CHECK_EQ(walk.end, max < count ? HM_WALK_CUT : HM_WALK_COMPLETE);
+		CHECK_EQ(memcmp(hm_trail_frames_of(trail, &walk), frames, max * sizeof(*frames)), 0);
+		CHECK_EQ(trail->kept_count, count);
+		hm_trail_release(trail);
+	}
+}
+
 /* No more frames than asked for, and the end is known from the last of them. */
 static void test_frames_max(void)
 {
 	uint64_t all[FRAMES_MAX];
 	uint64_t some[FRAMES_MAX + 1];
-	const uint32_t count = hm_frames_walk(&bounds, all, FRAMES_MAX).frame_count;
+	const uint32_t count = hm_frames_walk(&bounds, NULL, all, FRAMES_MAX).frame_count;
 
 	for (uint32_t max = 1; max <= count; max++) {
 		memset(some, 0xee, sizeof(some));
 
-		const struct hm_walk walk = hm_frames_walk(&bounds, some, max);
+		const struct hm_walk walk = hm_frames_walk(&bounds, NULL, some, max);
 
 		CHECK_EQ(walk.frame_count, max);
 		CHECK_EQ(walk.end, max < count ? HM_WALK_CUT : HM_WALK_COMPLETE);
 		CHECK_EQ(memcmp(all + 1, some + 1, (max - 1) * sizeof(all[0])), 0);
 		CHECK_EQ(some[max], UINT64_C(0xeeeeeeeeeeeeeeee));
 	}
+	check_frames_max(__builtin_frame_address(0), all + 1, count - 1);
 }
 
 static void test_errno(void)
@@ -335,7 +496,7 @@ static void test_errno(void)
 	struct hm_stack_bounds none = { 0 }; /* so that system calls are made */
 
 	errno = 4711;
-	(void)hm_frames_walk(&none, frames, FRAMES_MAX);
+	(void)hm_frames_walk(&none, NULL, frames, FRAMES_MAX);
 	CHECK_EQ(errno, 4711);
 }
 
@@ -692,6 +853,9 @@ int main(void)
 	test_exceptions();
 	test_signals();
 	test_deep_recursion();
+	test_wandering();
+	test_same_again();
+	test_unloading();
 	test_frames_max();
 	test_errno();
 	test_broken_frame_pointers();

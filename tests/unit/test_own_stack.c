@@ -51,7 +51,7 @@ __attribute__((noinline)) static void look_around(void *argument)
 	(void)pthread_setcancelstate(visit->cancel_state, NULL);
 	visit->holds_off_alarm = is_held_off(SIGALRM) && is_held_off(SIGTERM) && is_held_off(SIGRTMAX);
 	visit->holds_off_faults = is_held_off(SIGSEGV) || is_held_off(SIGTRAP) || is_held_off(SIGSYS);
-	visit->frame_count = hm_frames_walk(&bounds, visit->frames, FRAMES_MAX).frame_count;
+	visit->frame_count = hm_frames_walk(&bounds, NULL, visit->frames, FRAMES_MAX).frame_count;
 	visit->theirs_count = backtrace(visit->theirs, FRAMES_MAX);
 	errno = EDOM;
 }

@@ -65,7 +65,7 @@ static void meet_signal_frame(int number)
 {
 	struct hm_stack_bounds bounds = { 0 };
 	uint64_t frames[FRAMES_MAX];
-	const uint32_t count = hm_frames_walk(&bounds, frames, FRAMES_MAX).frame_count;
+	const uint32_t count = hm_frames_walk(&bounds, NULL, frames, FRAMES_MAX).frame_count;
 
 	(void)number;
 	for (uint32_t i = 0; i < count; i++)
@@ -336,7 +336,7 @@ static int walk_in_child(void)
 {
 	struct hm_stack_bounds bounds = { 0 };
 	uint64_t frames[FRAMES_MAX];
-	const struct hm_walk walk = hm_frames_walk(&bounds, frames, FRAMES_MAX);
+	const struct hm_walk walk = hm_frames_walk(&bounds, NULL, frames, FRAMES_MAX);
 
 	if (walk.end != HM_WALK_COMPLETE || walk.frame_count < 3)
 		return 1;
@@ -438,7 +438,7 @@ static int walk_and_check(void *argument)
 {
 	struct hm_stack_bounds bounds = { 0 };
 	uint64_t frames[FRAMES_MAX];
-	const struct hm_walk walk = hm_frames_walk(&bounds, frames, FRAMES_MAX);
+	const struct hm_walk walk = hm_frames_walk(&bounds, NULL, frames, FRAMES_MAX);
 	atomic_int *const wrong_count = argument;
 
 	if (walk.end != HM_WALK_COMPLETE || walk.frame_count < 3 || hm_frame_module(frames[0]) == 0)
