@@ -3,6 +3,7 @@
 
 #include "preload/cc.h"
 #include "preload/memory.h"
+#include "preload/rmw.h"
 
 #include <stddef.h>
 
@@ -17,15 +18,18 @@ enum {
  * False alarms are the counters in use: live samples, and what growing has copied and is still live, which is
  * the share that was in use when it grew.  They reach 1 % before the first step, and 5 % at 100,000 live
  * samples (2.4 % their own, the rest copies), at a cost of 4 MiB.  Beyond the last size they rise.
+ *
+ * The live table tells how many there are, by its segments: n of them have 2048 (2^n - 1) slots, and the next
+ * is made when about 0.6 of those are taken.
  */
 static const struct {
 	uint32_t size_log2;
-	int64_t live_max; /* more live samples than this: grow */
+	uint32_t segments_max; /* more segments than this: grow */
 } eras[ERAS] = {
-	{ FIRST_LOG2, 1024 }, /* a heap of 512 MiB at the default rate */
-	{ 21, 32768 },
-	{ 22, 131072 },
-	{ 24, INT64_MAX },
+	{ FIRST_LOG2, 1 }, /* to some 1,200: a heap of 600 MiB at the default rate */
+	{ 21, 4 },         /* to some 18,000 */
+	{ 22, 7 },         /* to some 150,000 */
+	{ 24, UINT32_MAX },
 };
 
 /* Part of the library's image, so that free() needs no "is it there yet?". */
@@ -35,8 +39,7 @@ static _Atomic uint8_t *const first_counters = first_storage + (64 - FIRST_LOG2)
 /* On a line of its own: read by every free of every thread. */
 _Alignas(64) _Atomic uintptr_t hm_filter_shape = (uintptr_t)first_storage + (64 - FIRST_LOG2);
 static _Alignas(64) _Atomic uintptr_t next_shape; /* 0: not growing */
-static _Alignas(64) _Atomic int64_t live_count;   /* insertions less removals */
-static _Atomic uint32_t growing;                  /* 1: a thread is in grow_once */
+static _Atomic uint32_t growing;                  /* 1: a thread is in hm_filter_expect */
 static _Atomic bool has_counted; /* since the last reset: most processes end before, and are spared one */
 
 static _Atomic uint8_t *counters_of(uintptr_t shape)
@@ -68,8 +71,7 @@ static void add(_Atomic uint8_t *counter, uint32_t amount)
 		if (value == STUCK)
 			return;
 		sum = value + amount < STUCK ? (uint8_t)(value + amount) : STUCK;
-	} while (!atomic_compare_exchange_weak_explicit(counter, &value, sum, memory_order_seq_cst,
-							memory_order_relaxed));
+	} while (!hm_rmw_exchange_byte(counter, &value, sum));
 }
 
 static void take_one(_Atomic uint8_t *counter)
@@ -80,8 +82,7 @@ static void take_one(_Atomic uint8_t *counter)
 	do {
 		if (value == STUCK || value == 0)
 			return;
-	} while (!atomic_compare_exchange_weak_explicit(counter, &value, (uint8_t)(value - 1),
-							memory_order_relaxed, memory_order_relaxed));
+	} while (!hm_rmw_exchange_byte(counter, &value, (uint8_t)(value - 1)));
 }
 
 static void count_in(uintptr_t shape, uintptr_t address)
@@ -113,9 +114,6 @@ static uint32_t count_in_all(uintptr_t address)
 
 void hm_filter_remove(uintptr_t address, uint32_t era)
 {
-	/* relaxed: only tells when to grow */
-	atomic_fetch_sub_explicit(&live_count, 1, memory_order_relaxed);
-
 	const uintptr_t shape = atomic_load_explicit(&hm_filter_shape, memory_order_acquire);
 	const uint32_t size_log2 = size_log2_of(shape);
 
@@ -180,35 +178,33 @@ static void take_over(uintptr_t shape, uint32_t era)
 	atomic_store_explicit(&next_shape, 0, memory_order_seq_cst);
 }
 
-/* By one thread; the others go on, and are part of what the theorem speaks of. */
-static HM_COLD void grow_once(void)
+HM_COLD void hm_filter_expect(uint32_t live_segments)
 {
 	uint32_t idle = 0;
+	uintptr_t before = 0;
 
+	/* By one thread; the others go on, and are part of what the theorem speaks of.  One that finds it
+	 * growing will make another segment some day. */
 	if (!atomic_compare_exchange_strong_explicit(&growing, &idle, 1, memory_order_acquire,
 						     memory_order_relaxed))
 		return;
+	for (;;) {
+		const uintptr_t shape = atomic_load_explicit(&hm_filter_shape, memory_order_acquire);
+		const uint32_t era = era_of(shape);
 
-	const uintptr_t shape = atomic_load_explicit(&hm_filter_shape, memory_order_acquire);
-	const uint32_t era = era_of(shape);
-
-	/* Again: another thread may have done it between the question and the claim. */
-	if (atomic_load_explicit(&live_count, memory_order_relaxed) > eras[era].live_max)
+		if (shape == before || live_segments <= eras[era].segments_max)
+			break;
+		before = shape;
 		take_over(shape, era + 1);
+	}
 	atomic_store_explicit(&growing, 0, memory_order_release);
 }
 
 uint32_t hm_filter_insert(uintptr_t address)
 {
-	/* relaxed, both: a hint for a reset, which is made when nobody inserts; and when to grow */
+	/* relaxed: a hint for a reset, which is made when nobody inserts */
 	if (!atomic_load_explicit(&has_counted, memory_order_relaxed))
 		atomic_store_explicit(&has_counted, true, memory_order_relaxed);
-
-	const int64_t live = atomic_fetch_add_explicit(&live_count, 1, memory_order_relaxed) + 1;
-	const uintptr_t shape = atomic_load_explicit(&hm_filter_shape, memory_order_relaxed);
-
-	if (HM_UNLIKELY(live > eras[era_of(shape)].live_max))
-		grow_once();
 	return count_in_all(address);
 }
 
@@ -218,7 +214,6 @@ void hm_filter_reset(void)
 	atomic_store_explicit(&hm_filter_shape, (uintptr_t)first_counters, memory_order_release);
 	atomic_store_explicit(&next_shape, 0, memory_order_relaxed);
 	atomic_store_explicit(&growing, 0, memory_order_relaxed);
-	atomic_store_explicit(&live_count, 0, memory_order_relaxed);
 	if (!atomic_load_explicit(&has_counted, memory_order_relaxed))
 		return;
 	atomic_store_explicit(&has_counted, false, memory_order_relaxed);

@@ -17,7 +17,7 @@
  * Growing
  * -------
  * There are four sizes, the *eras*: 128 KiB, and up to 16 MiB for a million live samples.  One array takes
- * over from another like this, in the insertion that finds the old one too full:
+ * over from another like this, when the live table has outgrown the old one:
  *
  *	1. next = the new array, all 0                                          [filter.next]
  *	2. each counter of the old array is added to all counters of the new one that its addresses may
@@ -52,10 +52,18 @@
 /* The shape of the process's filter.  At first, and after hm_filter_reset, every answer is "no". */
 extern HM_HIDDEN _Atomic uintptr_t hm_filter_shape;
 
-/* Multiplicative hashing (Knuth 6.4): the high bits of address * 2^64 / phi. */
+/*
+ * Multiplicative hashing (Knuth 6.4), with 2^40 / phi in place of 2^64 / phi: neighbours in memory are
+ * neighbours in the array, so that what a program frees now leads to few cache lines of it.  A counter of the
+ * first size stands for 207 bytes, of the last for 1.6; every 26 MiB the array begins again, and what is so
+ * far apart is spread as the golden ratio spreads it.
+ *
+ * Counters in use are as many as with any hash, and so are false alarms on average.  But they stand together:
+ * within 207 bytes of a live sample all blocks are asked for.
+ */
 static inline uint64_t hm_filter_hash(uintptr_t address)
 {
-	return (uint64_t)address * UINT64_C(0x9e3779b97f4a7c15);
+	return (uint64_t)address * UINT64_C(0x9e3779b97f);
 }
 
 static inline _Atomic uint8_t *hm_filter_counter(uintptr_t shape, uintptr_t address)
@@ -73,11 +81,24 @@ static inline bool hm_filter_may_contain(uintptr_t address)
 	return atomic_load_explicit(hm_filter_counter(shape, address), memory_order_relaxed) != 0;
 }
 
-/*
- * Counts an address in, growing first where it is time to; where there is no memory to grow, false alarms
- * rise.  Returns the era to give back at removal: 0..3.
- */
+/* Fetches what an insertion will change; for a caller who has something else to do meanwhile. */
+static inline void hm_filter_prefetch(uintptr_t address)
+{
+	/* relaxed: a hint */
+	const uintptr_t shape = atomic_load_explicit(&hm_filter_shape, memory_order_relaxed);
+	enum { FOR_WRITING = 1 };
+
+	__builtin_prefetch(hm_filter_counter(shape, address), FOR_WRITING);
+}
+
+/* Counts an address in.  Returns the era to give back at removal: 0..3. */
 uint32_t hm_filter_insert(uintptr_t address);
+
+/*
+ * The live table has got its `live_segments`-th segment: grows to what so many live samples need.  Where
+ * there is no memory for it, or another thread is at it, false alarms rise until the next one.
+ */
+void hm_filter_expect(uint32_t live_segments);
 
 void hm_filter_remove(uintptr_t address, uint32_t era);
 

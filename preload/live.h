@@ -2,8 +2,8 @@
 /*
  * The live table: which sampled blocks have not been freed, by their address.
  *
- * Open addressing in the ledger's live segments (struct hm_ledger_live_slot).  Segment k has 2048 << k slots
- * in buckets of 8; an address has one bucket in each segment and may lie in any slot of it.
+ * Open addressing in the ledger's live segments (struct hm_ledger_live_bucket).  Segment k has 2048 << k
+ *slots in buckets of 8; an address has one bucket in each segment and may lie in any slot of it.
  *
  *	segment 0   [bucket][bucket]...                 insert: newest segment first, first empty slot
  *	segment 1   [bucket][bucket][bucket][bucket]    take:   newest segment first, the slot that has it
@@ -47,6 +47,12 @@ static inline uint64_t hm_live_reported_address(const void *block)
  * False where the table is full and the ledger cannot grow.
  */
 bool hm_live_insert(struct hm_ledger_file *ledger, uint64_t address, const struct hm_live_value *value);
+
+/*
+ * Where the table is large, fetches the cache lines of it and of the filter that an insertion of `address`
+ * will look at first; for a caller who has something else to do meanwhile.
+ */
+void hm_live_prefetch(const struct hm_ledger_file *ledger, uint64_t address);
 
 /* Takes `address` out; false where it is not there, as for a false alarm of the filter, and for 0. */
 bool hm_live_take(struct hm_ledger_file *ledger, uint64_t address, struct hm_live_value *ret_value);

@@ -201,6 +201,8 @@ static void evict(struct hm_ledger_file *ledger, uint64_t address)
 
 static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_bytes, float weight)
 {
+	hm_live_prefetch(ledger, address); /* while the stack is walked */
+
 	struct hm_live_value value = {
 		.size_bytes = size_bytes,
 		.stack_unit = intern_stack(ledger),

@@ -56,7 +56,7 @@
 #define HM_LEDGER_MAGIC "HEAPMARK" /* 8 bytes, no terminator */
 
 enum {
-	HM_LEDGER_VERSION = 1,
+	HM_LEDGER_VERSION = 2,
 	HM_LEDGER_BYTE_ORDER = 0x01020304,
 	HM_LEDGER_HEADER_BYTES = 8192,
 	HM_UNIT = 64, /* bytes; a cache line, so that records of two stacks never share one */
@@ -69,9 +69,10 @@ enum {
 	HM_TRIE_CHILDREN = 1 << HM_TRIE_NODE_BITS,
 
 	HM_SEGMENTS_MAX = 24,
-	HM_LIVE_FIRST_SLOTS_LOG2 = 11, /* 2048 slots, 64 KiB; each segment doubles the one before */
-	HM_MODULES_FIRST_LOG2 = 5,     /* 32 modules, 4 KiB */
-	HM_MODULES_MAX = 0xffff,       /* the index has 16 bits in a frame word; 0 is "none" */
+	HM_LIVE_BUCKET_SLOTS = 8,       /* addresses in a cache line */
+	HM_LIVE_FIRST_BUCKETS_LOG2 = 8, /* 2048 slots, 64 KiB; each segment doubles the one before */
+	HM_MODULES_FIRST_LOG2 = 5,      /* 32 modules, 4 KiB */
+	HM_MODULES_MAX = 0xffff,        /* the index has 16 bits in a frame word; 0 is "none" */
 
 	HM_BUILD_ID_MAX = 32, /* bytes; GNU ld writes 20 (SHA-1), lld up to 32 with --build-id=... */
 	HM_COMM_MAX = 64,
@@ -306,16 +307,25 @@ static_assert(sizeof(struct hm_trie_node) == HM_UNIT, "a node is a cache line");
  * A reader believes a copy only if a second copy, made after it, is the same and its generation even.
  * [live.claim] [live.publish]
  */
-struct hm_ledger_live_slot {
-	_Atomic uint64_t
-		address; /* what the allocator returned; bit 63: a block the program reported; 0: empty */
+struct hm_ledger_live_value {
+	_Atomic uint64_t size_bytes; /* as requested */
 	_Atomic uint32_t generation;
 	_Atomic uint32_t stack_unit;
-	_Atomic uint64_t size_bytes;    /* as requested */
 	_Atomic uint32_t weight;        /* the bits of a float: objects this sample stands for */
 	_Atomic uint32_t birth_and_era; /* hm_live_birth_ticks; the two high bits are the writer's own */
 };
-static_assert(sizeof(struct hm_ledger_live_slot) == 32, "two to a cache line");
+static_assert(sizeof(struct hm_ledger_live_value) == 24, "no hidden padding");
+
+/*
+ * A bucket: slot i is addresses[i] with values[i].  Who looks for an address looks at one cache line.
+ *
+ * An address is what the allocator returned; bit 63: a block the program reported; 0: the slot is empty.
+ */
+struct hm_ledger_live_bucket {
+	_Atomic uint64_t addresses[HM_LIVE_BUCKET_SLOTS];
+	struct hm_ledger_live_value values[HM_LIVE_BUCKET_SLOTS];
+};
+static_assert(sizeof(struct hm_ledger_live_bucket) == 4 * HM_UNIT, "a line of addresses, three of values");
 
 /* When the sample was taken, in ticks of 1/16 s since start_ticks. */
 static inline uint32_t hm_live_birth_ticks(uint32_t birth_and_era)
@@ -323,9 +333,9 @@ static inline uint32_t hm_live_birth_ticks(uint32_t birth_and_era)
 	return birth_and_era & 0x3fffffff;
 }
 
-static inline uint64_t hm_live_segment_slots(uint32_t segment_index)
+static inline uint64_t hm_live_segment_buckets(uint32_t segment_index)
 {
-	return UINT64_C(1) << (HM_LIVE_FIRST_SLOTS_LOG2 + segment_index);
+	return UINT64_C(1) << (HM_LIVE_FIRST_BUCKETS_LOG2 + segment_index);
 }
 
 static inline uint64_t hm_module_segment_count(uint32_t segment_index)

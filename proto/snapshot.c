@@ -253,44 +253,52 @@ static uint64_t live_segment_offset(const struct reading *reading, uint32_t inde
 }
 
 /* Two copies made one after the other; the second counts, if it is equal to the first. */
-static bool is_settled(const struct hm_ledger_live_slot *first, const struct hm_ledger_live_slot *second)
+static bool is_settled(const struct hm_ledger_live_bucket *first, const struct hm_ledger_live_bucket *second,
+		       uint32_t slot)
 {
-	return memcmp(first, second, sizeof(*first)) == 0 &&
-	       atomic_load_explicit(&second->generation, memory_order_relaxed) % 2 == 0;
+	const struct hm_ledger_live_value *const value = &second->values[slot];
+
+	return atomic_load_explicit(&first->addresses[slot], memory_order_relaxed) ==
+		       atomic_load_explicit(&second->addresses[slot], memory_order_relaxed) &&
+	       memcmp(&first->values[slot], value, sizeof(*value)) == 0 &&
+	       atomic_load_explicit(&value->generation, memory_order_relaxed) % 2 == 0;
 }
 
-static bool copy_slot(const struct hm_source *source, uint64_t offset, struct hm_ledger_live_slot *ret_slot)
+static bool copy_bucket(const struct hm_source *source, uint64_t offset,
+			struct hm_ledger_live_bucket *ret_bucket)
 {
 	const bool whole =
-		source->read(source, offset, ret_slot, sizeof(*ret_slot)) == (int64_t)sizeof(*ret_slot);
+		source->read(source, offset, ret_bucket, sizeof(*ret_bucket)) == (int64_t)sizeof(*ret_bucket);
 
 	/* acquire: as in hm_window_forget, the next copy is made after this one */
 	atomic_thread_fence(memory_order_acquire);
 	return whole;
 }
 
-/* One slot anew, until two copies agree.  False where they never do. */
-static bool copy_restless_slot(struct reading *reading, uint64_t offset, struct hm_ledger_live_slot *ret_slot)
+/* A slot's bucket anew, until two copies agree on the slot.  False where they never do. */
+static bool copy_restless(struct reading *reading, uint64_t offset, uint32_t slot,
+			  struct hm_ledger_live_bucket *ret_bucket)
 {
 	const struct hm_source *const source = reading->window.source;
-	struct hm_ledger_live_slot first;
+	struct hm_ledger_live_bucket first;
 
 	for (uint32_t i = 0; i < SLOT_TRIES && reading->retries < RETRIES_MAX; i++) {
 		reading->retries++;
-		if (!copy_slot(source, offset, &first) || !copy_slot(source, offset, ret_slot))
+		if (!copy_bucket(source, offset, &first) || !copy_bucket(source, offset, ret_bucket))
 			return false;
-		if (is_settled(&first, ret_slot))
+		if (is_settled(&first, ret_bucket, slot))
 			return true;
 	}
 	return false;
 }
 
-static void add_live(struct reading *reading, const struct hm_ledger_live_slot *slot)
+static void add_live(struct reading *reading, const struct hm_ledger_live_bucket *bucket, uint32_t slot)
 {
 	struct hm_snapshot *const snapshot = reading->snapshot;
-	const uint64_t address = atomic_load_explicit(&slot->address, memory_order_relaxed);
-	const uint32_t weight_bits = atomic_load_explicit(&slot->weight, memory_order_relaxed);
-	const uint32_t birth = atomic_load_explicit(&slot->birth_and_era, memory_order_relaxed);
+	const struct hm_ledger_live_value *const value = &bucket->values[slot];
+	const uint64_t address = atomic_load_explicit(&bucket->addresses[slot], memory_order_relaxed);
+	const uint32_t weight_bits = atomic_load_explicit(&value->weight, memory_order_relaxed);
+	const uint32_t birth = atomic_load_explicit(&value->birth_and_era, memory_order_relaxed);
 	const uint64_t birth_ticks = hm_live_birth_ticks(birth);
 	const uint64_t age_ticks =
 		reading->reference_ticks > birth_ticks ? reading->reference_ticks - birth_ticks : 0;
@@ -305,45 +313,52 @@ static void add_live(struct reading *reading, const struct hm_ledger_live_slot *
 	}
 	snapshot->live[snapshot->live_count++] = (struct hm_snapshot_live){
 		.address = address & ~reported_bit,
-		.size_bytes = atomic_load_explicit(&slot->size_bytes, memory_order_relaxed),
+		.size_bytes = atomic_load_explicit(&value->size_bytes, memory_order_relaxed),
 		.age_ns = age_ticks > UINT64_MAX / NS_PER_TICK ? UINT64_MAX : age_ticks * NS_PER_TICK,
-		.stack_index =
-			atomic_load_explicit(&slot->stack_unit, memory_order_relaxed), /* its unit, for now */
+		.stack_index = atomic_load_explicit(&value->stack_unit,
+						    memory_order_relaxed), /* its unit, for now */
 		.weight = weight,
 		.reported = (address & reported_bit) != 0,
 	};
 }
 
-static int read_live_slots(struct reading *reading, uint64_t offset, uint64_t slot_count)
+static void read_bucket(struct reading *reading, uint64_t offset, const struct hm_ledger_live_bucket *first,
+			const struct hm_ledger_live_bucket *second)
 {
-	enum { SLOTS_AT_ONCE = WINDOW_BYTES / sizeof(struct hm_ledger_live_slot) };
+	for (uint32_t slot = 0; slot < HM_LIVE_BUCKET_SLOTS; slot++) {
+		struct hm_ledger_live_bucket anew;
 
-	for (uint64_t done = 0; done < slot_count;) {
-		const uint64_t rest = slot_count - done;
-		const size_t count = rest < SLOTS_AT_ONCE ? (size_t)rest : SLOTS_AT_ONCE;
-		const size_t bytes = count * sizeof(struct hm_ledger_live_slot);
-		const uint64_t at = offset + done * sizeof(struct hm_ledger_live_slot);
+		if (is_settled(first, second, slot))
+			add_live(reading, second, slot);
+		else if (copy_restless(reading, offset, slot, &anew))
+			add_live(reading, &anew, slot);
+		else
+			reading->snapshot->skipped.live++;
+	}
+}
+
+static int read_live_buckets(struct reading *reading, uint64_t offset, uint64_t bucket_count)
+{
+	enum { BUCKETS_AT_ONCE = WINDOW_BYTES / sizeof(struct hm_ledger_live_bucket) };
+
+	for (uint64_t done = 0; done < bucket_count;) {
+		const uint64_t rest = bucket_count - done;
+		const size_t count = rest < BUCKETS_AT_ONCE ? (size_t)rest : BUCKETS_AT_ONCE;
+		const size_t bytes = count * sizeof(struct hm_ledger_live_bucket);
+		const uint64_t at = offset + done * sizeof(struct hm_ledger_live_bucket);
 
 		hm_window_forget(&reading->window);
-		const struct hm_ledger_live_slot *const first =
+		const struct hm_ledger_live_bucket *const first =
 			hm_window_view(&reading->window, at, bytes, 0);
 		hm_window_forget(&reading->recheck);
-		const struct hm_ledger_live_slot *const second =
+		const struct hm_ledger_live_bucket *const second =
 			hm_window_view(&reading->recheck, at, bytes, 0);
 		if (first == NULL || second == NULL) {
 			reading->snapshot->skipped.late++; /* cut meanwhile */
 			break;
 		}
-		for (size_t i = 0; i < count; i++) {
-			struct hm_ledger_live_slot anew;
-
-			if (is_settled(&first[i], &second[i]))
-				add_live(reading, &second[i]);
-			else if (copy_restless_slot(reading, at + i * sizeof(anew), &anew))
-				add_live(reading, &anew);
-			else
-				reading->snapshot->skipped.live++;
-		}
+		for (size_t i = 0; i < count; i++)
+			read_bucket(reading, at + i * sizeof(*first), &first[i], &second[i]);
 		done += count;
 	}
 	return reading->window.error != 0 ? reading->window.error : reading->recheck.error;
@@ -355,22 +370,23 @@ static int read_live(struct reading *reading)
 	uint64_t counts[HM_SEGMENTS_MAX];
 	uint64_t count_all = 0;
 	/* Segments of a proper ledger do not overlap: together no longer than it. */
-	const uint64_t count_max = snapshot->ledger_bytes / sizeof(struct hm_ledger_live_slot);
+	const uint64_t count_max = snapshot->ledger_bytes / sizeof(struct hm_ledger_live_bucket);
 
 	for (uint32_t i = 0; i < HM_SEGMENTS_MAX; i++) {
 		counts[i] = segment_entries(reading, live_segment_offset(reading, i),
-					    hm_live_segment_slots(i), sizeof(struct hm_ledger_live_slot));
+					    hm_live_segment_buckets(i), sizeof(struct hm_ledger_live_bucket));
 		if (counts[i] > count_max - count_all) {
 			snapshot->skipped.references++;
 			counts[i] = count_max - count_all;
 		}
 		count_all += counts[i];
 	}
-	snapshot->live = hm_arena_allocate_array(&snapshot->arena, count_all, sizeof(*snapshot->live));
+	snapshot->live = hm_arena_allocate_array(&snapshot->arena, count_all * HM_LIVE_BUCKET_SLOTS,
+						 sizeof(*snapshot->live));
 	if (snapshot->live == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < HM_SEGMENTS_MAX; i++) {
-		const int error = read_live_slots(reading, live_segment_offset(reading, i), counts[i]);
+		const int error = read_live_buckets(reading, live_segment_offset(reading, i), counts[i]);
 
 		if (error != 0)
 			return error;

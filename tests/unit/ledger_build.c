@@ -213,34 +213,53 @@ void ledger_build_count(struct ledger_build *build, uint32_t stack_unit, const s
 	record->freed_bytes_variance = bits_of(counts->freed_bytes_variance);
 }
 
+static struct hm_ledger_live_bucket *live_bucket(struct ledger_build *build, uint32_t segment_index,
+						 uint64_t slot_index)
+{
+	const uint64_t offset = ledger_build_header(build)->live_segments[segment_index].offset;
+
+	return (struct hm_ledger_live_bucket *)(build->bytes + offset) + slot_index / HM_LIVE_BUCKET_SLOTS;
+}
+
+_Atomic uint64_t *ledger_build_live_address(struct ledger_build *build, uint32_t segment_index,
+					    uint64_t slot_index)
+{
+	return &live_bucket(build, segment_index, slot_index)->addresses[slot_index % HM_LIVE_BUCKET_SLOTS];
+}
+
+struct hm_ledger_live_value *ledger_build_live_value(struct ledger_build *build, uint32_t segment_index,
+						     uint64_t slot_index)
+{
+	return &live_bucket(build, segment_index, slot_index)->values[slot_index % HM_LIVE_BUCKET_SLOTS];
+}
+
 void ledger_build_live(struct ledger_build *build, uint64_t address, uint32_t stack_unit, uint64_t size_bytes,
 		       float weight, uint32_t birth_ticks)
 {
 	struct hm_ledger_header *const header = ledger_build_header(build);
 
 	for (uint32_t k = 0; k < HM_SEGMENTS_MAX; k++) {
-		const uint64_t count = hm_live_segment_slots(k);
+		const uint64_t count = hm_live_segment_buckets(k) * HM_LIVE_BUCKET_SLOTS;
 
 		if (header->live_segments[k].offset == 0) {
-			const uint32_t unit =
-				ledger_build_allocate(build, count * sizeof(struct hm_ledger_live_slot));
+			const uint32_t unit = ledger_build_allocate(
+				build, hm_live_segment_buckets(k) * sizeof(struct hm_ledger_live_bucket));
 
 			header->live_segments[k].offset = (uint64_t)unit * HM_UNIT;
 		}
-		struct hm_ledger_live_slot *const slots =
-			(struct hm_ledger_live_slot *)(build->bytes + header->live_segments[k].offset);
 		for (uint64_t i = 0; i < count; i++) {
+			struct hm_ledger_live_value *const value = ledger_build_live_value(build, k, i);
 			uint32_t weight_bits;
 
-			if (slots[i].address != 0)
+			if (*ledger_build_live_address(build, k, i) != 0)
 				continue;
 			memcpy(&weight_bits, &weight, sizeof(weight_bits));
-			slots[i].address = address;
-			slots[i].generation = 2;
-			slots[i].stack_unit = stack_unit;
-			slots[i].size_bytes = size_bytes;
-			slots[i].weight = weight_bits;
-			slots[i].birth_and_era = birth_ticks;
+			*ledger_build_live_address(build, k, i) = address;
+			value->generation = 2;
+			value->stack_unit = stack_unit;
+			value->size_bytes = size_bytes;
+			value->weight = weight_bits;
+			value->birth_and_era = birth_ticks;
 			return;
 		}
 	}

@@ -59,6 +59,13 @@ void ledger_build_count(struct ledger_build *build, uint32_t stack_unit, const s
 /* Adds a live sample; segments are made as they fill. */
 void ledger_build_live(struct ledger_build *build, uint64_t address, uint32_t stack_unit, uint64_t size_bytes,
 		       float weight, uint32_t birth_ticks);
+
+/* The parts of slot `slot_index` of a segment that is there, counted through its buckets. */
+_Atomic uint64_t *ledger_build_live_address(struct ledger_build *build, uint32_t segment_index,
+					    uint64_t slot_index);
+struct hm_ledger_live_value *ledger_build_live_value(struct ledger_build *build, uint32_t segment_index,
+						     uint64_t slot_index);
+
 void ledger_build_gauge(struct ledger_build *build, const char *name, double value);
 
 /* Writes the file; false where that fails. */

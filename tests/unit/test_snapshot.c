@@ -368,7 +368,7 @@ struct scene {
 	hm_trie_reference *children; /* of the node */
 	uint32_t unit;
 	struct hm_ledger_stack *record;
-	struct hm_ledger_live_slot *slot;
+	struct hm_ledger_live_value *live;
 	struct hm_ledger_module *module;
 };
 
@@ -388,7 +388,7 @@ static void set_scene(struct scene *scene)
 	scene->unit = ledger_build_stack_hashed(build, &frame, 1, 0, 0x1000);
 	scene->record = ledger_build_stack_at(build, scene->unit);
 	ledger_build_live(build, 0x5000, scene->unit, 10, 1.0f, 0);
-	scene->slot = (struct hm_ledger_live_slot *)(build->bytes + scene->header->live_segments[0].offset);
+	scene->live = ledger_build_live_value(build, 0, 0);
 	scene->module = (struct hm_ledger_module *)(build->bytes + scene->header->module_segments[0].offset);
 }
 
@@ -441,13 +441,13 @@ static const uint64_t *lie_in_tables(struct scene *scene, const struct hm_snapsh
 		scene->record->alloc_bytes_variance = UINT64_C(0x7ff4000000000001);
 		return &skipped->counters;
 	case 2: /* a weight that is not a number */
-		scene->slot->weight = 0x7fa00001;
+		scene->live->weight = 0x7fa00001;
 		return &skipped->live;
 	case 3: /* a live sample of no stack */
-		scene->slot->stack_unit = scene->unit + 1;
+		scene->live->stack_unit = scene->unit + 1;
 		return &skipped->live;
 	case 4: /* half written by a process that was killed */
-		scene->slot->generation = 3;
+		scene->live->generation = 3;
 		return &skipped->live;
 	case 5: /* a module that ends before it starts */
 		scene->module->end_address = 0x1000;
@@ -565,8 +565,8 @@ static void test_text_budget(void)
 struct busy {
 	struct hm_source memory;
 	struct hm_ledger_stack *record;
-	struct hm_ledger_live_slot *restless; /* changes at every read */
-	struct hm_ledger_live_slot *settling; /* stops changing after some reads */
+	struct hm_ledger_live_value *restless; /* changes at every read */
+	struct hm_ledger_live_value *settling; /* stops changing after some reads */
 	uint64_t reads;
 };
 
@@ -597,15 +597,12 @@ static void test_busy(void)
 	struct hm_snapshot snapshot;
 
 	ledger_build_sample(&build);
-	struct hm_ledger_live_slot *const slots =
-		(struct hm_ledger_live_slot *)(build.bytes +
-					       ledger_build_header(&build)->live_segments[0].offset);
-	const uint32_t unit = slots[5].stack_unit;
+	const uint32_t unit = ledger_build_live_value(&build, 0, 5)->stack_unit;
 	struct busy busy = {
 		.memory = hm_source_from_memory(build.bytes, ledger_build_length(&build)),
 		.record = ledger_build_stack_at(&build, unit),
-		.restless = &slots[10],
-		.settling = &slots[20],
+		.restless = ledger_build_live_value(&build, 0, 10),
+		.settling = ledger_build_live_value(&build, 0, 20),
 	};
 	const struct hm_source source = {
 		.read = read_busy,
@@ -636,7 +633,7 @@ static void test_busy_small(void)
 {
 	struct ledger_build build;
 	struct hm_snapshot snapshot;
-	struct hm_ledger_live_slot nowhere[2] = { 0 };
+	struct hm_ledger_live_value nowhere[2] = { 0 };
 
 	ledger_build_begin(&build, 1 << 20);
 	const uint32_t unit = ledger_build_stack(&build, &(uint64_t){ 0x1000 }, 1, 0);

@@ -250,6 +250,31 @@ static void test_false_alarms(const char *directory)
 	hm_ledger_remove(&ledger);
 }
 
+/* However blocks lie, a segment is used to two fifths before the next is made. */
+static void test_live_fill(const char *directory)
+{
+	static const uint64_t strides[] = { 16, 32, 48, 64, 80, 112, 256, 1024, 4096, 65536, 1 << 20 };
+	enum { COUNT = 200000, FIRST_SLOTS = 2048 };
+
+	for (size_t i = 0; i < sizeof(strides) / sizeof(strides[0]); i++) {
+		struct hm_ledger_file ledger;
+		const struct hm_live_value in = { .size_bytes = 1 };
+		uint64_t room = FIRST_SLOTS;
+		uint32_t segments = 1;
+
+		open_ledger(directory, 64 << 20, &ledger);
+		for (uint64_t count = 0; count < COUNT; count++) {
+			CHECK(hm_live_insert(&ledger, 0x550000000000 + count * strides[i], &in));
+			if (atomic_load(&hm_ledger_header(&ledger)->live_segments[segments].offset) == 0)
+				continue;
+			CHECK(count > room * 2 / 5);
+			room += FIRST_SLOTS << segments++;
+		}
+		CHECK(segments >= 7);
+		hm_ledger_remove(&ledger);
+	}
+}
+
 static void test_live_full(const char *directory)
 {
 	struct hm_ledger_file ledger;
@@ -428,6 +453,7 @@ int main(void)
 	test_no_directory();
 	test_live(directory);
 	test_false_alarms(directory);
+	test_live_fill(directory);
 	test_live_full(directory);
 	test_stacks(directory);
 	test_equal_hashes(directory);
