@@ -70,6 +70,7 @@ class Runner:
         self.column = column
         self.scale = scale * column.share
         self.usage = None
+        self.processes = 1  # that the load has started one after the other
         self.output = place.scratch / "output"
         shutil.rmtree(self.output, ignore_errors=True)
         self.output.mkdir()
@@ -164,6 +165,7 @@ def add_round(cell, row, runner):
         return
     for name, measured in ("values", value), ("cpu_s", runner.usage.cpu_s), ("rss_kib", runner.usage.rss_kib):
         cell.setdefault(name, []).append(figures.rounded(measured))
+    cell["processes"] = runner.processes
     if "files" not in cell:
         files = runner.files()
         cell["files"] = len(files)

@@ -97,6 +97,7 @@ def storm(count):
     def run(runner):
         # A profiler that starts processes of its own needs no thousands of them to be timed.
         rounds = max(5, count // 10) if runner.column.prefix else count
+        runner.processes = rounds
         command = [runner.place.program("spawn"), rounds, *runner.command(["/bin/true"])]
         return runner.loop(command, has_prefix=False) / 1e3
     return Row(STORM, "µs", run, clock="wall", is_program=True)
