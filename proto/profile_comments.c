@@ -184,3 +184,19 @@ void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_lo
 	for (uint32_t index = 0; index < profile->comment_count; index++)
 		read_loss(hm_profile_string(profile, profile->comments[index]), ret_losses);
 }
+
+const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key)
+{
+	const size_t prefix_length = strlen(key_prefix);
+	const size_t key_length = strlen(key);
+
+	for (uint32_t i = 0; i < profile->comment_count; i++) {
+		const char *const line = hm_profile_string(profile, profile->comments[i]);
+
+		if (strncmp(line, key_prefix, prefix_length) == 0 &&
+		    strncmp(line + prefix_length, key, key_length) == 0 &&
+		    line[prefix_length + key_length] == '=')
+			return line + prefix_length + key_length + 1;
+	}
+	return NULL;
+}

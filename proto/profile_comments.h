@@ -24,4 +24,7 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 /* Reads back what was lost; 0 for kinds of which a profile says nothing. */
 void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_losses[HM_LOSS_KINDS]);
 
+/* What the line "#heapmark.KEY=VALUE" says, borrowed from the profile; NULL where there is none. */
+const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key);
+
 #endif

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/functions.h"
 
+#include "tools/frame_name.h"
 #include "tools/prune.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	NAME_BYTES_MAX = 4096, /* proto/elf_symbols.c cuts names there */
-	TEXT_BYTES_MAX = 256 << 20,
-};
+enum { TEXT_BYTES_MAX = 256 << 20 };
 
 /* FNV-1a, 64 bits. */
 static uint64_t hash_text(const char *text)
@@ -77,32 +74,6 @@ static size_t find_row(struct hm_functions *functions, char *name)
 	return *slot - 1;
 }
 
-/* A path too long to be one is not looked through. */
-static const char *base_name(const char *path)
-{
-	const char *const slash = memrchr(path, '/', strnlen(path, PATH_MAX));
-
-	return slash != NULL ? slash + 1 : path;
-}
-
-/* What stands for code without a function's name: "[libfoo.so]". */
-static char *name_of_mapping(const struct hm_profile *profile, uint32_t mapping)
-{
-	const char *const file =
-		mapping != HM_PROFILE_NONE
-			? base_name(hm_profile_string(profile, profile->mappings[mapping].file))
-			: "";
-	char *name = NULL;
-
-	if (file[0] == '\0' || file[0] == '[')
-		name = strndup(file[0] == '\0' ? "<unknown>" : file, NAME_BYTES_MAX);
-	else if (asprintf(&name, "[%.*s]", NAME_BYTES_MAX, file) < 0)
-		name = NULL;
-	if (name == NULL)
-		abort();
-	return name;
-}
-
 static char *name_of_line(struct hm_functions *functions, const struct hm_profile *profile,
 			  const struct hm_profile_location *location, const struct hm_profile_line *line,
 			  bool by_lines)
@@ -114,13 +85,13 @@ static char *name_of_line(struct hm_functions *functions, const struct hm_profil
 	char *name = NULL;
 
 	if (function_name[0] == '\0')
-		return name_of_mapping(profile, location->mapping);
+		return hm_frame_module_name(profile, location->mapping);
 	if (!by_lines || file[0] == '\0') {
-		name = strndup(function_name, NAME_BYTES_MAX);
+		name = strndup(function_name, HM_FRAME_NAME_BYTES_MAX);
 	} else {
 		functions->has_lines = true;
-		if (asprintf(&name, "%.*s %.*s:%" PRId64, NAME_BYTES_MAX, function_name, NAME_BYTES_MAX, file,
-			     line->line) < 0)
+		if (asprintf(&name, "%.*s %.*s:%" PRId64, HM_FRAME_NAME_BYTES_MAX, function_name,
+			     HM_FRAME_NAME_BYTES_MAX, file, line->line) < 0)
 			name = NULL;
 	}
 	if (name == NULL)
@@ -154,7 +125,7 @@ static void location_rows_init(struct hm_functions *functions, const struct hm_p
 		size_t *const rows = &ret_rows->rows[ret_rows->first[i]];
 
 		if (location->line_count == 0)
-			rows[0] = find_row(functions, name_of_mapping(profile, location->mapping));
+			rows[0] = find_row(functions, hm_frame_module_name(profile, location->mapping));
 		for (uint32_t line = 0; line < location->line_count; line++)
 			rows[line] = find_row(functions, name_of_line(functions, profile, location,
 								      &location->lines[line], by_lines));

@@ -4,7 +4,7 @@
  * that it called.  One that stands in a stack several times is counted once.
  *
  * In a file any number of functions may have one long name, and any number of lines one long path; so rows
- * are told apart by the first NAME_BYTES_MAX bytes of either, and when their names together take
+ * are told apart by the first HM_FRAME_NAME_BYTES_MAX bytes of either, and when their names together take
  * TEXT_BYTES_MAX, what is new is added to a row "<others>".
  */
 #ifndef HM_TOOLS_FUNCTIONS_H
