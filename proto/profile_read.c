@@ -459,12 +459,15 @@ static bool count_profile(struct reader *reader)
 {
 	struct cursor bytes = reader->message;
 	struct field field;
+	uint32_t number_before = 0;
 
 	while (!is_done(&bytes)) {
 		if (!read_field(&bytes, &field))
 			return false;
 		if (reader->profile.first_field == 0)
 			reader->profile.first_field = field.number;
+		reader->profile.fields_backwards += field.number < number_before;
+		number_before = field.number;
 		if (field.number >= PROFILE_FIELDS) {
 			reader->profile.unknown_fields++;
 			continue;

@@ -121,6 +121,7 @@ struct hm_profile {
 	size_t unpacked_bytes;
 	size_t trailing_bytes;      /* behind the gzip member */
 	uint32_t first_field;       /* number of the first field in the file */
+	uint32_t fields_backwards;  /* fields of the profile behind one of a higher number */
 	uint32_t unknown_fields;    /* fields of no number that the format has, in all messages */
 	uint32_t singular_repeated; /* single-valued fields that came more than once: files put one behind the
 				       other */

@@ -64,10 +64,27 @@ static void print_title(const char *path, const char *kind)
 			     hm_style(stdout, HM_STYLE_PLAIN), kind);
 }
 
-static int conclude(const char *path, uint64_t finding_count)
+/* What a user may want to know, and that makes nothing broken: not printed when quiet. */
+static void print_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void print_hint(const char *format, ...)
+{
+	va_list arguments;
+
+	if (hm_is_quiet())
+		return;
+	va_start(arguments, format);
+	char *const text = format_printable(format, arguments);
+
+	va_end(arguments);
+	(void)printf("%s%s%s\n", hm_style(stdout, HM_STYLE_YELLOW), text, hm_style(stdout, HM_STYLE_PLAIN));
+	free(text);
+}
+
+static int conclude(const char *path, uint64_t finding_count, uint64_t hint_count)
 {
 	if (finding_count == 0) {
-		print_fact("verdict", "good");
+		print_fact("verdict", "good%s", hint_count > 0 ? ", with hints" : "");
 		return HM_EXIT_DONE;
 	}
 	print_finding("%s: broken: %" PRIu64 " finding%s", path, finding_count,
@@ -186,7 +203,7 @@ static int reject_ledger(const char *argument, int error, enum hm_snapshot_fault
 		break;
 	default:
 		print_finding("%s: %s", argument, hm_snapshot_fault_text(fault));
-		return conclude(argument, 1);
+		return conclude(argument, 1, 0);
 	}
 	hm_advise("heapmark check with a .ledger or a .pb.gz file");
 	return HM_EXIT_USAGE;
@@ -206,7 +223,7 @@ static int check_ledger(const char *argument, const struct hm_input *input)
 	const uint64_t finding_count = find_in_ledger(&snapshot, argument);
 
 	hm_snapshot_done(&snapshot);
-	return conclude(argument, finding_count);
+	return conclude(argument, finding_count, 0);
 }
 
 static void print_totals(const struct hm_profile *profile)
@@ -248,11 +265,23 @@ static void print_profile(const struct hm_profile *profile)
 		print_fact("comment", "%s", hm_profile_string(profile, profile->comments[i]));
 }
 
-static void report_violation(void *context, const char *sentence)
-{
-	const char *const path = context;
+struct profile_checking {
+	const char *path; /* borrowed */
+	uint64_t hint_count;
+};
 
-	print_finding("%s: %s", path, sentence);
+static void print_profile_finding(void *context, const struct hm_profile_finding *finding)
+{
+	struct profile_checking *const checking = context;
+
+	if (finding->is_broken) {
+		print_finding("%s: broken: %s (%s: %s)", checking->path, finding->sentence, finding->rule,
+			      finding->consequence);
+		return;
+	}
+	checking->hint_count++;
+	print_hint("%s: hint: %s (%s: %s)", checking->path, finding->sentence, finding->rule,
+		   finding->consequence);
 }
 
 static int reject_profile(const char *argument, int error, enum hm_profile_fault fault)
@@ -261,7 +290,7 @@ static int reject_profile(const char *argument, int error, enum hm_profile_fault
 	case HM_PROFILE_DAMAGED:
 	case HM_PROFILE_MALFORMED:
 		print_finding("%s: %s", argument, hm_profile_fault_text(fault));
-		return conclude(argument, 1);
+		return conclude(argument, 1, 0);
 	case HM_PROFILE_UNREADABLE:
 		hm_fail("%s: %s", argument, strerror(-error));
 		break;
@@ -272,7 +301,7 @@ static int reject_profile(const char *argument, int error, enum hm_profile_fault
 	return HM_EXIT_USAGE;
 }
 
-static int check_profile(char *argument, const struct hm_input *input)
+static int check_profile(const char *argument, const struct hm_input *input)
 {
 	struct hm_profile profile;
 	enum hm_profile_fault fault = HM_PROFILE_UNREADABLE;
@@ -283,13 +312,14 @@ static int check_profile(char *argument, const struct hm_input *input)
 	print_title(argument, "profile");
 	print_profile(&profile);
 
-	const uint64_t finding_count = hm_profile_check(&profile, report_violation, argument);
+	struct profile_checking checking = { .path = argument };
+	const uint64_t finding_count = hm_profile_check(&profile, print_profile_finding, &checking);
 
 	hm_profile_done(&profile);
-	return conclude(argument, finding_count);
+	return conclude(argument, finding_count, checking.hint_count);
 }
 
-static int check(const struct hm_verb *verb, char *argument)
+static int check(const struct hm_verb *verb, const char *argument)
 {
 	struct hm_input input;
 	const int error = hm_input_open(argument, &input);
@@ -342,9 +372,14 @@ const struct hm_verb hm_verb_check = {
 	.synopsis = "PROFILE|LEDGER|PID...",
 	.text = "Says what is in a profile or a ledger, what was lost on the way, and whether the file keeps "
 		"the\n"
-		"rules of its format.  With -q only what is wrong is printed.  A directory stands for all "
-		"profiles\n"
-		"and ledgers in it.  Exit status: 0 good; 1 broken; 2 not such a file at all.",
+		"rules of its format.  A finding names the rule and what a reader makes of it (man page); a "
+		"hint "
+		"is\n"
+		"about one reader only, and breaks nothing.  With -q only what is broken is printed.  A "
+		"directory\n"
+		"stands for all profiles and ledgers in it.  Exit status: 0 good; 1 broken; 2 not such a "
+		"file "
+		"at all.",
 	.options = check_options,
 	.usage_status = HM_EXIT_USAGE,
 	.main = check_main,

@@ -4,11 +4,8 @@
  * the outermost frame inwards, the first that matches after one that does not goes, with all that it called.
  * What is allocated there then belongs to its caller.
  *
- * Expressions are POSIX extended ones here and RE2 there; they mean the same for what producers write.  The C
- * library's take as much time, memory and stack as an expression can ask for, so that a few letters of a
- * hostile file would be enough; therefore one is understood only if it is short (EXPRESSION_BYTES_MAX), has
- * no counted repetition ("{"), no reference back ("\\1") and no more than PARENTHESES_MAX inside one another.
- * A name of more than NAME_BYTES_MAX is not hidden, and each is matched once, whoever has it.
+ * Which expressions are understood, and why not all, says proto/frame_expression.h.  Each name is matched
+ * once, whoever has it.
  */
 #ifndef HM_TOOLS_PRUNE_H
 #define HM_TOOLS_PRUNE_H
@@ -21,7 +18,7 @@ struct hm_prune {
 	uint32_t *hidden_lines; /* owned; for each location, how many of its inner lines are hidden */
 };
 
-/* Returns 0, or -EINVAL where an expression cannot be understood (see above): then nothing is hidden. */
+/* Returns 0, or -EINVAL where an expression cannot be understood: then nothing is hidden. */
 int hm_prune_init(const struct hm_profile *profile, struct hm_prune *ret_prune);
 void hm_prune_done(struct hm_prune *prune);
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A profile of any bytes: read, checked, and shown by `heapmark top`.
+ * A profile of any bytes: read, checked, and shown by `heapmark top` or `heapmark flame`.
  *
  *	byte 0   bits 0-1: what follows is 0, 1: the message itself; 2: the message, to be packed with gzip
  *	         here, so that no checksum stands before it; 3: the file with gzip's bytes
- *	         bits 2-5: how `top` shows it (see show)
+ *	         bits 2-5: how `top` shows it (see show_top)
+ *	         bit 6: drawn by `flame` in its place, bits 2-3 say how
  *	then the bytes
  */
 #include "proto/gzip.h"
@@ -79,37 +80,58 @@ static void require_sane(const struct hm_profile *profile)
 	}
 }
 
-static void count_sentence(void *context, const char *sentence)
+static void count_broken(void *context, const struct hm_profile_finding *finding)
 {
 	uint64_t *const count = context;
 
-	fuzz_require(sentence[0] != '\0', "a violation is told");
-	++*count;
+	fuzz_require(finding->sentence[0] != '\0' && finding->rule[0] != '\0' &&
+			     finding->consequence[0] != '\0',
+		     "a finding is told");
+	*count += finding->is_broken;
 }
 
-/* `heapmark top`, on a file without a name. */
-static void show(const struct fuzz_buffer *file, uint32_t options)
+/* Writes the file to one without a name, whose path is returned. */
+static char *put_file(const struct fuzz_buffer *file)
 {
-	static char *const orders[] = { "inuse", "alloc", "kept", "inuse" };
 	static char path[32];
 	static int descriptor = -1;
-	char *arguments[] = { "top", "-n0", "--by", orders[options % 4], path, NULL, NULL, NULL };
-	int count = 5;
 
 	if (descriptor < 0) {
 		descriptor = memfd_create("profile", MFD_CLOEXEC);
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", descriptor);
 	}
+	fuzz_require(ftruncate(descriptor, 0) == 0 && pwrite(descriptor, file->bytes, file->size_bytes, 0) ==
+							      (ssize_t)file->size_bytes,
+		     "the file is there");
+	return path;
+}
+
+static void run_verb(const struct hm_verb *verb, int count, char **arguments)
+{
+	optind = 0; /* from the start, as for a new process */
+	const int status = verb->main(verb, count, arguments);
+	fuzz_require(status == HM_EXIT_DONE || status == HM_EXIT_USAGE, "it is shown, or said why not");
+}
+
+static void show_top(char *path, uint32_t options)
+{
+	static char *const orders[] = { "inuse", "alloc", "kept", "inuse" };
+	char *arguments[] = { "top", "-n0", "--by", orders[options % 4], path, NULL, NULL, NULL };
+	int count = 5;
+
 	if ((options & 4) != 0)
 		arguments[count++] = "--cum";
 	if ((options & 8) != 0)
 		arguments[count++] = "--lines";
-	fuzz_require(ftruncate(descriptor, 0) == 0 && pwrite(descriptor, file->bytes, file->size_bytes, 0) ==
-							      (ssize_t)file->size_bytes,
-		     "the file is there");
-	optind = 0; /* from the start, as for a new process */
-	const int status = hm_verb_top.main(&hm_verb_top, count, arguments);
-	fuzz_require(status == HM_EXIT_DONE || status == HM_EXIT_USAGE, "top shows it or says why not");
+	run_verb(&hm_verb_top, count, arguments);
+}
+
+static void show_flame(char *path, uint32_t options)
+{
+	static char *const ways[] = { "--by=inuse", "--by=alloc", "--pair", "--pair" };
+	char *arguments[] = { "flame", "-q", "-o", "/dev/null", ways[options % 4], path, NULL };
+
+	run_verb(&hm_verb_flame, 6, arguments);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
@@ -122,22 +144,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 
 	fuzz_memory_reset();
 	if (hm_profile_read(file.bytes, file.size_bytes, &profile, &fault) == 0) {
-		uint64_t sentence_count = 0;
+		uint64_t told_count = 0;
 
 		fuzz_require(fuzz_memory_peak_bytes() <=
 				     READ_BYTES_FIXED + READ_BYTES_PER_BYTE * profile.unpacked_bytes,
 			     "reading takes memory in proportion to what is unpacked");
 		require_sane(&profile);
-		const uint64_t count = hm_profile_check(&profile, count_sentence, &sentence_count);
-		fuzz_require((count == 0) == (sentence_count == 0), "what is counted is told");
+		const uint64_t count = hm_profile_check(&profile, count_broken, &told_count);
+		fuzz_require((count == 0) == (told_count == 0), "what is counted is told");
 		hm_profile_done(&profile);
 	} else {
 		fuzz_require(fault != HM_PROFILE_NO_MEMORY && hm_profile_fault_text(fault)[0] != '\0',
 			     "a file that is refused has a fault, which is its own");
 	}
-	/* A ledger is another harness's: `top` would open the files that it names. */
-	if (file.size_bytes < 8 || memcmp(file.bytes, HM_LEDGER_MAGIC, 8) != 0)
-		show(&file, choice >> 2 & 15);
+	/* A ledger is another harness's: the verbs would open the files that it names. */
+	if (file.size_bytes < 8 || memcmp(file.bytes, HM_LEDGER_MAGIC, 8) != 0) {
+		if ((choice & 64) != 0)
+			show_flame(put_file(&file), choice >> 2 & 15);
+		else
+			show_top(put_file(&file), choice >> 2 & 15);
+	}
 	free(file.bytes);
 	return 0;
 }

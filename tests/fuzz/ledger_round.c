@@ -109,10 +109,11 @@ static void require_sane(const struct hm_snapshot *snapshot)
 	fuzz_require(totals.inuse.bytes_fixed <= totals.alloc.bytes_fixed, "in all no more is in use either");
 }
 
-static void print_violation(void *context, const char *sentence)
+static void print_finding(void *context, const struct hm_profile_finding *finding)
 {
 	(void)context;
-	fprintf(stderr, "violation: %s\n", sentence);
+	if (finding->is_broken)
+		fprintf(stderr, "%s: %s\n", finding->rule, finding->sentence);
 }
 
 static void require_good_profile(const struct hm_snapshot *snapshot, bool with_names)
@@ -132,7 +133,7 @@ static void require_good_profile(const struct hm_snapshot *snapshot, bool with_n
 	fuzz_require(profile.sample_count == written.sample_count &&
 			     profile.location_count == written.location_count,
 		     "all that was written is there");
-	fuzz_require(hm_profile_check(&profile, print_violation, NULL) == 0, "the profile breaks no rule");
+	fuzz_require(hm_profile_check(&profile, print_finding, NULL) == 0, "the profile breaks no rule");
 	hm_profile_done(&profile);
 	free(buffer.bytes);
 }
