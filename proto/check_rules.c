@@ -38,10 +38,10 @@ static const struct rule {
 	[HM_RULE_TYPES_UNIT] = { "types-unit", BROKEN, "pprof shows the figures unscaled" },
 	[HM_RULE_TYPES_ONCE] = { "types-once", BROKEN, "readers show the first of them only" },
 	[HM_RULE_TYPES_COUNT] = { "types-count", BROKEN, "pprof -mean divides by the first" },
-	[HM_RULE_TYPES_LAST] = { "types-last", BROKEN, "speedscope and others show the last first" },
+	[HM_RULE_TYPES_LAST] = { "types-last", BROKEN, "readers that do not know of defaults show the last" },
 	[HM_RULE_DEFAULT_TYPE] = { "default-type", BROKEN, "readers fall back to the last type" },
 	[HM_RULE_DEFAULT_LAST] = { "default-last", HINT,
-				   "pprof shows the default first, speedscope shows the last all the same" },
+				   "readers that do not know of defaults show the last" },
 	[HM_RULE_PERIOD_TYPE] = { "period-type", BROKEN,
 				  "pprof does not compare it with others, the OpenTelemetry collector "
 				  "refuses it" },

@@ -3,7 +3,8 @@
 
     pprof_write.write("x.pb.gz", [(["leaf", "main"], (alloc_objects, alloc_space, inuse_objects, inuse_space))])
 
-A frame is a name, or a list of names: a location with inlined functions, innermost first.
+A frame is a name, or a list of names: a location with inlined functions, innermost first.  Behind the values may
+stand labels: {"thread": "main", "age": (60, "seconds")}.
 """
 import gzip
 from pathlib import Path
@@ -50,12 +51,19 @@ class Strings:
         return self.texts.index(text)
 
 
+def label(strings, key, value):
+    """A label that is a text, or a number with its unit."""
+    if isinstance(value, str):
+        return message(_1=strings.index(key), _2=strings.index(value))
+    return message(_1=strings.index(key), _3=value[0], _4=strings.index(value[1]))
+
+
 def encode(stacks, drop_frames="", comments=(), file="/usr/bin/made", period=1):
     """The bytes of the message."""
     strings = Strings()
     frames = []  # distinct, in order: location i + 1
     functions = []
-    for stack, _values in stacks:
+    for stack, *_values in stacks:
         for frame in stack:
             names = tuple([frame] if isinstance(frame, (str, bytes)) else frame)
             if names not in frames:
@@ -66,8 +74,9 @@ def encode(stacks, drop_frames="", comments=(), file="/usr/bin/made", period=1):
         return frames.index(tuple([frame] if isinstance(frame, (str, bytes)) else frame)) + 1
 
     data = b"".join(bytes_field(1, message(_1=strings.index(kind), _2=strings.index(unit))) for kind, unit in TYPES)
-    for stack, values in stacks:
-        data += bytes_field(2, message(_1=[location(frame) for frame in stack], _2=list(values)))
+    for stack, values, *labels in stacks:
+        data += bytes_field(2, message(_1=[location(frame) for frame in stack], _2=list(values),
+                                       _3=[label(strings, *item) for item in (labels[0] if labels else {}).items()]))
     size = (len(frames) // 0x1000 + 2) * 0x1000
     inlined = any(len(names) > 1 for names in frames)
     data += bytes_field(3, message(_1=1, _2=START, _3=START + size, _5=strings.index(file), _7=1, _10=int(inlined)))

@@ -31,7 +31,7 @@ sys.path.insert(0, str(HERE.parent / "lib"))
 import pprof  # noqa: E402
 from pprof import Figures  # noqa: E402
 
-TOTALS_SCRIPT = HERE.parent / "pprof_format" / "totals.js"
+TOTALS_SCRIPT = HERE.parent / "readers" / "pprof_format.js"
 INPUTS = HERE / "inputs"
 
 RATES = ["1", "64K", "512K"]
