@@ -7,10 +7,13 @@ Pictures of `heapmark flame`, read as the XML that they are: every width, colour
 import os
 import pty
 import re
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as xml
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
@@ -123,6 +126,48 @@ def test_widths(place):
           picture.text)
     bars = [float(rect.get("width")) for rect in picture.root.findall(SVG + "rect") if rect.get("height") == "8"]
     equal("pair: bar", bars, [PANEL_WIDTH, PANEL_WIDTH / 2])
+
+
+def pixels_of(png):
+    """The rows of a PNG of 8 bits a channel, as lists of (red, green, blue)."""
+    chunks, offset = {}, 8
+    while offset < len(png):
+        size, kind = struct.unpack(">I4s", png[offset:offset + 8])
+        chunks[kind] = chunks.get(kind, b"") + png[offset + 8:offset + 8 + size]
+        offset += size + 12
+    width, height, _depth, color = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    channels = {2: 3, 6: 4}[color]
+    data, stride, rows = zlib.decompress(chunks[b"IDAT"]), width * channels, []
+    above = bytes(stride)
+    for line in range(height):
+        method, *row = data[line * (stride + 1):(line + 1) * (stride + 1)]
+        for i in range(stride):
+            left, corner = (row[i - channels], above[i - channels]) if i >= channels else (0, 0)
+            paeth = min((left, above[i], corner), key=lambda value: abs(left + above[i] - corner - value))
+            row[i] = (row[i] + [0, left, above[i], (left + above[i]) // 2, paeth][method]) & 0xff
+        above = row
+        rows.append([tuple(row[i:i + 3]) for i in range(0, stride, channels)])
+    return rows
+
+
+# Of tools/flame_svg.c.
+KEPT_COLORS = ["ece7dc", "f6e3b4", "fbc981", "f6a05c", "e97a4e", "c2413f", "8d1538"]
+
+
+def test_static(place):
+    """As an image, by a program that runs no script: each frame is there, in the colour of what was kept."""
+    if shutil.which("rsvg-convert") is None:
+        print("rsvg-convert is not installed: the image was not looked at")
+        return
+    picture = place.picture(STACKS, "--by", "alloc", "--pair", drop_frames=DROP)
+    png = subprocess.run(["rsvg-convert"], input=xml.tostring(picture.root), check=True, capture_output=True,
+                         timeout=PATIENCE_SECONDS).stdout
+    pixels = pixels_of(png)
+    equal("image: size", (len(pixels[0]), str(len(pixels))), (1200, picture.root.get("height")))
+    for panel in picture.panels:
+        for frame in panel:
+            shown = pixels[int(frame.y) + 1][int(frame.x + frame.width / 2)]
+            equal(f"image: colour of {frame.name}", bytes(shown).hex(), KEPT_COLORS[frame.kept])
 
 
 def test_drop_frames(place):
@@ -255,7 +300,7 @@ def test_program(place):
 
 def main():
     tool, library = map(os.path.abspath, sys.argv[1:3])
-    for test in (test_widths, test_drop_frames, test_narrow, test_hostile, test_deep, test_lies, test_files, test_nothing,
+    for test in (test_widths, test_static, test_drop_frames, test_narrow, test_hostile, test_deep, test_lies, test_files, test_nothing,
                  test_terminal, test_program):
         with tempfile.TemporaryDirectory(prefix="heapmark-flame-") as folder:
             test(Place(folder, tool, library))

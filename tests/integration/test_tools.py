@@ -1190,6 +1190,17 @@ def test_check(place):
         equal(f"{name}: exit status", status, expected)
         check(f"{name}: says why", name in output + errors, output + errors)
     equal("the worst of several", place.run("check", "-q", profile, "cut.pb.gz", ledger)[0], 1)
+
+    # a hint: nobody but Perfetto minds a doc_url, which is field 15 and here text 1
+    with open(os.path.join(place.path, "hint.pb.gz"), "wb") as file:
+        file.write(gzip.compress(gzip.decompress(data) + bytes([15 << 3, 1])))
+    status, output, _ = place.run("check", "hint.pb.gz")
+    equal("a hint: exit status", status, 0)
+    contains("a hint: which rule, and who minds", output, r"^hint\.pb\.gz: hint: .*\(doc-url: Perfetto .*\)$")
+    contains("a hint: verdict", output, r"verdict +good, with hints$")
+    equal("a hint: not when quiet", place.run("check", "-q", "hint.pb.gz"), (0, "", ""))
+    contains("broken: which rule, and who minds", place.run("check", "-q", "double.pb.gz")[1],
+             r"^double\.pb\.gz: broken: .*\(file-single: go tool pprof .*\)$")
     equal("no such file", place.run("check", "nowhere.pb.gz")[0], 2)
 
 
