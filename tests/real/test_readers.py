@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Profiles as other readers show them: go tool pprof by all its text reports, pprof-format, speedscope's importer.
+"""Profiles as other readers show them: go tool pprof by all its text reports, standalone pprof, pprof-format,
+speedscope's importer.
 
 Whatever the reader and whatever the sample type, the figures are those of the file, to the unit.
 """
@@ -11,6 +12,8 @@ import re
 import real  # which adds tests/lib to the path
 import pprof_write
 
+GO_SOURCES = real.Path("/usr/share/gocode")  # of Debian's golang-*-dev packages
+STANDALONE_PPROF = "github.com/google/pprof"
 SPEEDSCOPE = real.HERE.parent / "readers" / "speedscope.js"
 UNITS = {"alloc_objects": "count", "alloc_space": "B", "inuse_objects": "count", "inuse_space": "B"}
 
@@ -48,10 +51,44 @@ def traces_total(session, path, sample_type):
     return sum(int(amount[1]) for amount in amounts if amount)
 
 
+def build_pprof(session):
+    """Standalone pprof, which finds names for itself; None where its source is not installed."""
+    program = session.folder / "pprof"
+    if not (GO_SOURCES / "src" / STANDALONE_PPROF).is_dir():
+        print("the source of standalone pprof is not installed: it was not asked")
+        return None
+    if not program.exists():
+        session.must(["go", "build", "-o", program, STANDALONE_PPROF],
+                     session.environment(GOPATH=str(GO_SOURCES), GO111MODULE="off", GOFLAGS="",
+                                         GOCACHE=str(session.folder / "go-cache")))
+    return program
+
+
+def flat_of(session, program, path, sample_type, *options):
+    """What a function has itself, by `pprof -top`; `program` is a command line."""
+    text = session.must([*program, "-top", f"-sample_index={sample_type}", f"-unit={UNITS[sample_type]}",
+                         "-nodecount=100000", "-nodefraction=0", *options, path])
+    rows = re.findall(r"^ *(\d+)(?:B|count)? +[\d.]+% +[\d.]+% +\d+(?:B|count)? +[\d.]+%  (.+?)(?: \(inline\))?$", text,
+                      re.MULTILINE)
+    return {name: int(flat) for flat, name in rows}
+
+
+def test_standalone(session, path, total_of):
+    program = build_pprof(session)
+    for sample_type, total in total_of.items() if program else ():
+        name = f"{path.name}: {sample_type} by standalone pprof"
+        plain, by_go = (flat_of(session, command, path, sample_type, "-symbolize=none")
+                        for command in ([program], ["go", "tool", "pprof"]))
+        session.equal(f"{name}, functions as in the file", plain, by_go)
+        session.equal(f"{name}, which looks for names itself",
+                      sum(flat_of(session, [program], path, sample_type).values()), total)
+
+
 def test_all_readers(session, paths):
     profiles = session.good(paths)  # heapmark check, go tool pprof -raw, pprof-format
     seen_by_speedscope = json.loads(session.must(["node", SPEEDSCOPE, *paths]))
     for path, profile, seen in zip(paths, profiles, seen_by_speedscope):
+        test_standalone(session, path, dict(zip(real.pprof.TYPES, profile.total())))
         session.equal(f"{path.name}: types by speedscope", list(seen), real.pprof.TYPES)
         for index, (sample_type, total) in enumerate(zip(real.pprof.TYPES, profile.total())):
             name = f"{path.name}: {sample_type}"
