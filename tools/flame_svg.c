@@ -222,8 +222,7 @@ static void put_frame(const struct panel *panel, const struct hm_call_node *node
 	(void)fputs("</g>\n", panel->stream);
 }
 
-/* Frames that have something to show here, the node and all below it.  The depth is bounded. */
-// NOLINTNEXTLINE(misc-no-recursion)
+/* Frames that have something to show here, the node and all below it: HM_CALL_DEPTH_MAX deep at most. */
 static uint64_t count_frames(const struct panel *panel, const struct hm_call_node *node)
 {
 	const struct hm_call_tree *const tree = panel->flame->tree;
@@ -235,7 +234,6 @@ static uint64_t count_frames(const struct panel *panel, const struct hm_call_nod
 }
 
 /* The node at x and all below it, in what `room_end` leaves. */
-// NOLINTNEXTLINE(misc-no-recursion)
 static void draw_frames(struct panel *panel, const struct hm_call_node *node, double x, double room_end)
 {
 	const struct hm_call_tree *const tree = panel->flame->tree;

@@ -700,9 +700,7 @@ static struct hm_profile_location *inlined_location(void)
 static const char *change_locations(uint32_t way, const char **ret_sentence)
 {
 	struct hm_profile_location *const location = &edited->locations[0];
-	struct hm_profile_location *const inlined = inlined_location();
-	struct hm_profile_mapping *const main = &edited->mappings[0];
-	struct hm_profile_mapping *const library = &edited->mappings[1];
+	const struct hm_profile_mapping *const main = &edited->mappings[0];
 
 	switch (way) {
 	case 0:
@@ -734,34 +732,48 @@ static const char *change_locations(uint32_t way, const char **ret_sentence)
 	case 8:
 		set_line(0, -1);
 		BREAKS("locations-line", "location 1 has a negative line number");
-	case 9:
+	default:
+		return NULL;
+	}
+}
+
+/* What a mapping says of its locations. */
+static const char *change_flags(uint32_t way, const char **ret_sentence)
+{
+	struct hm_profile_location *const location = &edited->locations[0];
+	struct hm_profile_location *const inlined = inlined_location();
+	struct hm_profile_mapping *const main = &edited->mappings[0];
+	struct hm_profile_mapping *const library = &edited->mappings[1];
+
+	switch (way) {
+	case 0:
 		location->line_count = 0;
 		BREAKS("flags-promise", "promises functions, location 1 has none");
-	case 10:
+	case 1:
 		edited->functions[location->lines[0].function].file = 0;
 		BREAKS("flags-promise", "promises source files, location 1 has none");
-	case 11:
+	case 2:
 		set_line(0, 0);
 		BREAKS("flags-promise", "promises line numbers, location 1 has none");
-	case 12:
+	case 3:
 		library->has_inline_frames = false;
 		BREAKS("flags-promise", "has inlined functions, of which mapping");
-	case 13:
+	case 4:
 		main->has_functions = false;
 		BREAKS("flags-modest", "has all functions and does not say so");
-	case 14:
+	case 5:
 		inlined->line_count = 0;
 		library->has_functions = false;
 		library->has_filenames = false;
 		library->has_line_numbers = false;
 		FINE(); /* somebody may find them by the build id */
-	case 15:
+	case 6:
 		location->line_count = 0;
 		BREAKS("mappings-nameless", "1 locations of mapping 1 (/usr/bin/subject) have no function");
-	case 16:
+	case 7:
 		edited->functions[location->lines[0].function].name = new_text("subject+0x1234");
 		BREAKS("mappings-nameless", "1 locations of mapping 1");
-	case 17:
+	case 8:
 		edited->functions[location->lines[0].function].name = new_text("subject+0x1234");
 		main->has_functions = false;
 		main->build_id = new_text("0123456789abcdef");
@@ -805,8 +817,9 @@ static const char *change_functions(uint32_t way, const char **ret_sentence)
 }
 
 static const char *(*const changes[])(uint32_t way, const char **ret_sentence) = {
-	change_file,    change_types,  change_single_values, change_expressions, change_comments,
-	change_samples, change_labels, change_mappings,      change_locations,   change_functions,
+	change_file,      change_types,   change_single_values, change_expressions,
+	change_comments,  change_samples, change_labels,        change_mappings,
+	change_locations, change_flags,   change_functions,
 };
 
 /* --- Whether it is found ------------------------------------------------------------------------------- */
