@@ -474,7 +474,7 @@ static void check_flags(struct checking *checking, uint32_t location_index)
 	if (mapping->has_line_numbers && !lined)
 		violate(checking, RULE_FLAGS, "mapping %u promises line numbers, location %u has none",
 			location->mapping + 1, location_index + 1);
-	if (!mapping->has_inline_frames && location->line_count > 1)
+	if (mapping->has_line_numbers && !mapping->has_inline_frames && location->line_count > 1)
 		violate(checking, RULE_FLAGS,
 			"location %u has inlined functions, of which mapping %u does not tell",
 			location_index + 1, location->mapping + 1);

@@ -103,13 +103,20 @@ static void make_stem(const struct run_ledger *ledger, const char *addition, cha
 			'\0'; /* then the name without a stem cannot be made either: ENAMETOOLONG or ENOENT */
 }
 
-static int write_profile(const struct hm_snapshot *snapshot, pid_t pid, const char *stem, char path[PATH_MAX])
+static int write_profile(struct hm_run *run, const struct run_ledger *ledger,
+			 const struct hm_snapshot *snapshot, const char *stem, char path[PATH_MAX])
 {
 	struct hm_profile_plan plan;
-	struct hm_profile_written written;
+	struct hm_profile_written written = { 0 };
 
-	hm_profile_plan(&plan, pid);
-	return hm_profile_file_new(snapshot, &plan.options, stem, path, &written);
+	hm_profile_plan(&plan, run->symbols, snapshot, ledger->descriptor, ledger->writer);
+
+	const int error = hm_profile_file_new(snapshot, &plan.options, stem, path, &written);
+
+	run->unnamed.modules_no_file += written.modules_no_file;
+	run->unnamed.modules_other_file += written.modules_other_file;
+	run->unnamed.modules_not_elf += written.modules_not_elf;
+	return error;
 }
 
 /* The process is gone: its ledger becomes a profile. */
@@ -127,7 +134,7 @@ static void convert(struct hm_run *run, const struct run_ledger *ledger)
 	}
 	if (hm_snapshot_sum(&snapshot).sample_count > 0) {
 		make_stem(ledger, "", stem);
-		error = write_profile(&snapshot, ledger->writer, stem, path);
+		error = write_profile(run, ledger, &snapshot, stem, path);
 		if (error == 0)
 			add_profile(run, path, &snapshot);
 		else
@@ -234,7 +241,7 @@ static void snapshot_ledger(struct pass *pass, const struct run_ledger *ledger)
 	(void)snprintf(addition, sizeof(addition), ".%04u", pass->number);
 	make_stem(ledger, addition, stem);
 
-	const int error = write_profile(&snapshot, ledger->writer, stem, path);
+	const int error = write_profile(pass->run, ledger, &snapshot, stem, path);
 
 	if (error != 0) {
 		pass->run->snapshot_failure_count++;
