@@ -194,6 +194,7 @@ static bool report(struct hm_debug_files *files, const char *path, int descripto
 		(void)close(descriptor);
 		return false;
 	}
+	files->descriptor = descriptor;
 	(void)dwfl_report_end(files->dwfl, NULL, NULL);
 	(void)dwfl_module_info(files->module, &user_data, NULL, NULL, NULL, NULL, NULL, NULL);
 	*user_data = files;

@@ -38,6 +38,7 @@ struct hm_debug_wanted {
 struct hm_debug_files {
 	const struct hm_debug_wanted *wanted;
 	Dwfl *dwfl;            /* owned */
+	int descriptor;        /* of that file; owned by dwfl */
 	Dwfl_Module *module;   /* owned by dwfl; its addresses are those in the file */
 	Dwarf *dwarf;          /* owned by dwfl; NULL: no debug information anywhere */
 	Dwarf_Addr dwarf_bias; /* an address in `dwarf` and this is one in the program file */

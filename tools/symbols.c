@@ -5,6 +5,7 @@
 #include "tools/debug_info.h"
 #include "tools/debug_symbols.h"
 #include "tools/isolated.h"
+#include "tools/load_bias.h"
 #include "tools/process_names.h"
 
 #include <errno.h>
@@ -60,6 +61,7 @@ void hm_symbols_done(struct hm_symbols *symbols)
 void hm_symbols_begin(struct hm_symbols *symbols, const struct hm_perf_map_process *process)
 {
 	symbols->process = process != NULL ? *process : (struct hm_perf_map_process){ 0 };
+	symbols->has_guessed_biases = false;
 	if (hm_symbol_cache_is_full(&symbols->cache)) {
 		hm_symbol_cache_done(&symbols->cache);
 		hm_symbol_cache_init(&symbols->cache);
@@ -107,6 +109,20 @@ static void send_progress(void *context, uint32_t answered_count)
 	hm_symbol_write_progress(&child->writer, HM_SYMBOL_NAMING, answered_count, child->look_up->count);
 }
 
+/* Where the file that was found has its code elsewhere than was guessed, the addresses are others. */
+static void correct_addresses(const struct look_up *look_up, const struct hm_debug_files *files)
+{
+	const struct hm_snapshot_module *const module = look_up->module;
+	const uint64_t guessed = module->start_address - module->load_bias;
+	uint64_t address = 0;
+
+	if (!look_up->symbols->has_guessed_biases || files->module == NULL ||
+	    !hm_load_address(files->descriptor, module->file_offset, &address))
+		return;
+	for (uint32_t i = 0; i < look_up->count; i++)
+		look_up->addresses[i] += address - guessed;
+}
+
 static void name_in_child(struct child *child, const struct hm_debug_files *files)
 {
 	const struct look_up *const look_up = child->look_up;
@@ -152,6 +168,7 @@ static void run_child(void *context, int descriptor)
 		hm_symbol_write_fact(&child.writer, HM_SYMBOL_FACT_DEBUG_INFO);
 	if (files.server_failed)
 		hm_symbol_write_fact(&child.writer, HM_SYMBOL_FACT_SERVER_FAILED);
+	correct_addresses(look_up, &files);
 	/* Also where nothing was opened: names from the symbol tables are demangled here. */
 	name_in_child(&child, &files);
 	hm_symbol_writer_flush(&child.writer);

@@ -42,6 +42,12 @@ struct hm_symbols {
 	struct hm_symbol_cache cache;       /* owned */
 	struct hm_perf_map_process process; /* whose profile is being written; zero: none */
 	bool may_download;                  /* DEBUGINFOD_URLS is set, and no server has failed */
+	/*
+	 * The modules' load_bias is what follows from start_address and file_offset if their files have code
+	 * at the address that is its offset: the file that is found has the last word.  Set after
+	 * hm_symbols_begin.
+	 */
+	bool has_guessed_biases;
 
 	/* Told how far it is, several times a second; NULL: nobody.  `file` is the path of the one being
 	 * read. */
