@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/debug_info.h"
 
+#include "tools/debug_scopes.h"
 #include "tools/demangle.h"
 
 #include <dwarf.h>
@@ -52,7 +53,9 @@ struct namer {
 	struct unit *units;
 	uint32_t unit_count;
 	uint32_t unit_room;
-	uint64_t entries_left; /* to be visited, of the whole file */
+	uint64_t entries_left;         /* to be visited, of the whole file */
+	struct unit *unit;             /* the one whose addresses are being named */
+	struct hm_debug_scopes scopes; /* of that unit, once they were needed */
 	uint32_t answered_count;
 	int error;
 };
@@ -304,6 +307,44 @@ static const char *clean_path(struct namer *namer, const char *path)
 	return clean;
 }
 
+/* Whether functions stand in namespaces or types there. */
+static bool has_scopes(Dwarf_Die *head)
+{
+	switch (dwarf_srclang(head)) {
+	case DW_LANG_C_plus_plus:
+	case DW_LANG_C_plus_plus_03:
+	case DW_LANG_C_plus_plus_11:
+	case DW_LANG_C_plus_plus_14:
+	case DW_LANG_ObjC_plus_plus:
+	case DW_LANG_Rust:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A name without the linker's: as debug information has it, with what it stands in. */
+static const char *qualified_name(struct namer *namer, Dwarf_Die *entry, const char *plain)
+{
+	const char *qualified = NULL;
+	char *copy = NULL;
+
+	if (has_scopes(&namer->unit->head)) {
+		if (namer->scopes.arena == NULL) {
+			namer->scopes.arena = &namer->scratch;
+			namer->scopes.entries_left = &namer->entries_left;
+			hm_debug_scopes_list(&namer->scopes, &namer->unit->tree);
+		}
+		qualified = hm_debug_scopes_qualify(&namer->scopes, entry, plain);
+	}
+	if (qualified == NULL)
+		qualified = plain;
+	copy = hm_arena_copy_text(&namer->scratch, qualified, strlen(qualified));
+	if (copy != NULL)
+		hm_demangle_shorten(copy);
+	return copy;
+}
+
 /* Fills in what the function is called and where it begins. */
 static void name_function(struct namer *namer, const struct scope *scope, const struct hm_line *symbol,
 			  struct hm_line *line)
@@ -322,12 +363,8 @@ static void name_function(struct namer *namer, const struct scope *scope, const 
 		line->system_name = symbol->system_name;
 		line->name = hm_demangle(&namer->scratch, symbol->system_name);
 	} else if (plain != NULL && plain[0] != '\0') {
-		char *const copy = hm_arena_copy_text(&namer->scratch, plain, strlen(plain));
-
-		if (copy != NULL)
-			hm_demangle_shorten(copy);
 		line->system_name = plain;
-		line->name = copy;
+		line->name = qualified_name(namer, &entry, plain);
 	} else {
 		line->name = line->system_name = "<unnamed>";
 	}
@@ -416,6 +453,8 @@ static void name_unit(struct namer *namer, uint32_t index)
 	struct unit *const unit = &namer->units[index];
 	struct walk walk = { .namer = namer, .unit = index };
 
+	namer->unit = unit;
+	namer->scopes = (struct hm_debug_scopes){ 0 };
 	walk_children(&walk, &unit->tree, NULL, 0);
 	if (has_strays(namer, index)) {
 		walk.everywhere = true;

@@ -116,7 +116,13 @@ const struct hm_location_name *hm_symbol_cache_find(const struct hm_symbol_cache
 
 static const char *keep_text(struct hm_symbol_cache *cache, const char *text)
 {
-	return text == NULL ? NULL : cache->texts.texts[hm_string_table_index(&cache->texts, text)];
+	if (text == NULL)
+		return NULL;
+
+	/* A statement of its own: it may move the array of texts. */
+	const uint32_t index = hm_string_table_index(&cache->texts, text);
+
+	return cache->texts.texts[index];
 }
 
 static const struct hm_location_name *copy_name(struct hm_symbol_cache *cache,
