@@ -15,6 +15,7 @@ enum {
 	TREE_DEPTH_MAX = 256,
 	FRAMES_MAX = TREE_DEPTH_MAX, /* a function inlined into another lies deeper in the tree */
 	NO_UNIT = UINT32_MAX,
+	PATH_BYTES_MAX = 64 << 10,
 	/* An entry takes a byte at least, and compressed information is not packed better than this. */
 	ENTRIES_PER_FILE_BYTE = 16,
 };
@@ -268,6 +269,57 @@ static const char *linkage_name_of(Dwarf_Die *entry)
 	return dwarf_formstring(&attribute);
 }
 
+/* Takes "./" and "//" out of a path, in place; ".." stays, since what it leads through may be a link. */
+static void clean_path(char *path)
+{
+	char *to = path;
+
+	for (const char *at = path; *at != '\0';) {
+		if (at[0] == '/' && at[1] == '/')
+			at += 1;
+		else if (at[0] == '/' && at[1] == '.' && at[2] == '/')
+			at += 2;
+		else
+			*to++ = *at++;
+	}
+	*to = '\0';
+}
+
+/*
+ * The path of a source file: absolute, where the compiler has told from which directory it is relative.  A
+ * directory that is relative itself (Debian's builds) says nothing.  NULL where there is no path.
+ */
+static const char *source_path(struct namer *namer, const char *path)
+{
+	Dwarf_Attribute attribute;
+	const char *directory = NULL;
+
+	if (path == NULL || path[0] == '\0' || strcmp(path, "???") == 0)
+		return NULL;
+	while (path[0] == '.' && path[1] == '/' && path[2] != '\0')
+		path += 2;
+	if (path[0] != '/')
+		directory = dwarf_formstring(dwarf_attr(&namer->unit->head, DW_AT_comp_dir, &attribute));
+	if (directory == NULL || directory[0] != '/')
+		directory = "";
+
+	const size_t directory_bytes = strnlen(directory, PATH_BYTES_MAX);
+	const size_t path_bytes = strnlen(path, PATH_BYTES_MAX);
+	char *const joined = hm_arena_allocate(&namer->scratch, directory_bytes + path_bytes + sizeof("/"));
+	if (joined == NULL) {
+		namer->error = -ENOMEM;
+		return NULL;
+	}
+	memcpy(joined, directory, directory_bytes);
+	joined[directory_bytes] = '/';
+	/* without a directory there is no slash either */
+	char *const tail = joined + directory_bytes + (directory_bytes > 0);
+	memcpy(tail, path, path_bytes);
+	tail[path_bytes] = '\0';
+	clean_path(joined);
+	return joined;
+}
+
 static uint32_t number_of(Dwarf_Die *entry, unsigned int name, bool integrate)
 {
 	Dwarf_Attribute attribute;
@@ -278,33 +330,6 @@ static uint32_t number_of(Dwarf_Die *entry, unsigned int name, bool integrate)
 	    dwarf_formudata(&attribute, &value) != 0 || value > INT32_MAX)
 		return 0;
 	return (uint32_t)value;
-}
-
-/* A path without "./" and "//" in it; ".." stays, since what it leads through may be a link. */
-static const char *clean_path(struct namer *namer, const char *path)
-{
-	if (path == NULL || path[0] == '\0' || strcmp(path, "???") == 0)
-		return NULL;
-	while (path[0] == '.' && path[1] == '/' && path[2] != '\0')
-		path += 2;
-	if (strstr(path, "/./") == NULL && strstr(path, "//") == NULL)
-		return path;
-
-	char *const clean = hm_arena_copy_text(&namer->scratch, path, strlen(path));
-
-	if (clean == NULL)
-		return path;
-	char *to = clean;
-	for (const char *at = path; *at != '\0';) {
-		if (at[0] == '/' && at[1] == '/')
-			at += 1;
-		else if (at[0] == '/' && at[1] == '.' && at[2] == '/')
-			at += 2;
-		else
-			*to++ = *at++;
-	}
-	*to = '\0';
-	return clean;
 }
 
 /* Whether functions stand in namespaces or types there. */
@@ -352,7 +377,7 @@ static void name_function(struct namer *namer, const struct scope *scope, const 
 	Dwarf_Die entry = scope->entry;
 	const char *const linkage_name = linkage_name_of(&entry);
 	const char *const plain = dwarf_diename(&entry);
-	const char *const declared_in = clean_path(namer, dwarf_decl_file(&entry));
+	const char *const declared_in = source_path(namer, dwarf_decl_file(&entry));
 
 	if (linkage_name != NULL && hm_is_mangled(linkage_name)) {
 		line->system_name = linkage_name;
@@ -363,7 +388,7 @@ static void name_function(struct namer *namer, const struct scope *scope, const 
 		line->system_name = symbol->system_name;
 		line->name = hm_demangle(&namer->scratch, symbol->system_name);
 	} else if (plain != NULL && plain[0] != '\0') {
-		line->system_name = plain;
+		line->system_name = linkage_name != NULL && linkage_name[0] != '\0' ? linkage_name : plain;
 		line->name = qualified_name(namer, &entry, plain);
 	} else {
 		line->name = line->system_name = "<unnamed>";
@@ -387,7 +412,7 @@ static const char *file_by_number(struct namer *namer, Dwarf_Die *tree, uint32_t
 
 	if (dwarf_getsrcfiles(tree, &files, &count) != 0 || number >= count)
 		return NULL;
-	return clean_path(namer, dwarf_filesrc(files, number, NULL, NULL));
+	return source_path(namer, dwarf_filesrc(files, number, NULL, NULL));
 }
 
 /* Whether symbol tables name the address, by a symbol and not by what we made up. */
@@ -419,7 +444,7 @@ static void answer(struct namer *namer, struct unit *unit, uint32_t index)
 {
 	const struct place *const place = &namer->places[index];
 	Dwarf_Line *const row = dwarf_getsrc_die(&unit->head, dwarf_address(namer, index));
-	const char *file = row != NULL ? clean_path(namer, dwarf_linesrc(row, NULL, NULL)) : NULL;
+	const char *file = row != NULL ? source_path(namer, dwarf_linesrc(row, NULL, NULL)) : NULL;
 	int number = 0;
 	uint32_t source_line = row != NULL && dwarf_lineno(row, &number) == 0 ? (uint32_t)number : 0;
 	struct hm_line lines[FRAMES_MAX] = { 0 };

@@ -15,10 +15,25 @@ static bool read_all(int descriptor, void *buffer, size_t size_bytes, uint64_t o
 	       pread(descriptor, buffer, size_bytes, (off_t)offset) == (ssize_t)size_bytes;
 }
 
+/*
+ * Whether the segment has the byte; it is mapped from the beginning of its page on.  A separate debug file
+ * has no bytes of its program, and its offsets are its own.
+ */
+static bool has_byte(const Elf64_Phdr *segment, uint64_t file_offset)
+{
+	const uint64_t before = segment->p_offset % PAGE_BYTES;
+	const uint64_t start = segment->p_offset - before;
+
+	return segment->p_type == PT_LOAD && segment->p_filesz > 0 && file_offset >= start &&
+	       file_offset - start < segment->p_filesz + before;
+}
+
 bool hm_load_address(int descriptor, uint64_t file_offset, uint64_t *ret_address)
 {
 	Elf64_Ehdr header;
 	bool found = false;
+	uint64_t empty_code_address = 0;
+	uint32_t empty_code_count = 0;
 
 	if (!read_all(descriptor, &header, sizeof(header), 0) ||
 	    memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
@@ -28,20 +43,23 @@ bool hm_load_address(int descriptor, uint64_t file_offset, uint64_t *ret_address
 		Elf64_Phdr segment;
 
 		if (!read_all(descriptor, &segment, sizeof(segment), header.e_phoff + i * sizeof(segment)))
-			return found;
-		/* mapped from the beginning of the page on; a separate debug file has no bytes, but their
-		 * length */
-		const uint64_t before = segment.p_offset % PAGE_BYTES;
-		const uint64_t start = segment.p_offset - before;
-		if (segment.p_type != PT_LOAD || file_offset < start ||
-		    file_offset - start >= segment.p_memsz + before)
-			continue;
+			break;
+		const bool is_code = segment.p_type == PT_LOAD && (segment.p_flags & PF_X) != 0;
+		if (is_code && segment.p_filesz == 0) {
+			empty_code_address = segment.p_vaddr - segment.p_vaddr % PAGE_BYTES;
+			empty_code_count++;
+		}
 		/* of two that share a page, the one with the code */
-		if (!found || (segment.p_flags & PF_X) != 0)
-			*ret_address = segment.p_vaddr - before + (file_offset - start);
-		found = true;
+		if (has_byte(&segment, file_offset) && (!found || is_code)) {
+			*ret_address = segment.p_vaddr - segment.p_offset + file_offset;
+			found = true;
+		}
 	}
-	return found;
+	if (found || empty_code_count != 1 || file_offset == 0)
+		return found;
+	/* A separate debug file: what was mapped with code in it was its only piece of code. */
+	*ret_address = empty_code_address;
+	return true;
 }
 
 bool hm_load_bias(const char *path, uint64_t start_address, uint64_t file_offset, uint64_t *ret_bias)
