@@ -14,8 +14,7 @@
 #include <unistd.h>
 
 enum {
-	/* libdebuginfod calls its progress function about every tenth of a second. */
-	WAITING_TICKS_MAX = 150,
+	WAITING_SECONDS_MAX = 15, /* for a server that sends nothing */
 	PATH_BYTES = PATH_MAX + 64,
 };
 
@@ -57,9 +56,17 @@ static bool load_library(void)
 	return true;
 }
 
+static time_t now_seconds(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 /*
- * Returns 0 to go on.  A server that keeps us waiting longer than anybody wants to sit there is given up; one
- * that sends is not, however slow: it is shown how far it is.
+ * Called once a second at least.  Returns 0 to go on.  A server that keeps us waiting longer than anybody
+ * wants to sit there is given up; one that sends is not, however slow: it is shown how far it is.
  */
 static int progress(debuginfod_client *client, long done, long total)
 {
@@ -68,11 +75,12 @@ static int progress(debuginfod_client *client, long done, long total)
 	const uint64_t total_bytes = total > 0 ? (uint64_t)total : 0;
 	const uint64_t done_bytes = total > 0 && done > 0 ? (uint64_t)done : 0;
 
-	files->waiting_ticks = done_bytes > files->last_done_bytes ? 0 : files->waiting_ticks + 1;
+	if (done_bytes > files->last_done_bytes)
+		files->waiting_since = now_seconds();
 	files->last_done_bytes = done_bytes;
 	if (files->wanted->downloading != NULL)
 		files->wanted->downloading(files->wanted->context, done_bytes, total_bytes);
-	return files->waiting_ticks > WAITING_TICKS_MAX;
+	return now_seconds() - files->waiting_since > WAITING_SECONDS_MAX;
 }
 
 /* Returns a descriptor, and the path in *ret_path (to be freed), or a negative errno. */
@@ -92,7 +100,7 @@ static int download(struct hm_debug_files *files, char **ret_path)
 		return -ENOMEM;
 	library.set_user_data(client, files);
 	library.set_progress(client, progress);
-	files->waiting_ticks = 0;
+	files->waiting_since = now_seconds();
 	files->last_done_bytes = 0;
 	descriptor = library.find_debuginfo(client, wanted->build_id, (int)wanted->build_id_bytes, ret_path);
 	library.end(client);

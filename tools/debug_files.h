@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct hm_debug_wanted {
 	const char *path;        /* where the program file can be opened; NULL: nowhere */
@@ -43,8 +44,8 @@ struct hm_debug_files {
 	Dwarf *dwarf;          /* owned by dwfl; NULL: no debug information anywhere */
 	Dwarf_Addr dwarf_bias; /* an address in `dwarf` and this is one in the program file */
 	bool server_failed; /* a server was asked and did not answer properly, so it is no use asking again */
-	uint64_t waiting_ticks; /* calls of the progress function without a byte from the server */
-	uint64_t last_done_bytes;
+	time_t waiting_since;     /* CLOCK_MONOTONIC; when the server has last sent anything, or was asked */
+	uint64_t last_done_bytes; /* from it, of this file */
 };
 
 /*

@@ -4,6 +4,7 @@
 #include "tools/ledger.h"
 #include "tools/process.h"
 #include "tools/profile_file.h"
+#include "tools/symbolize.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -282,6 +283,22 @@ static pid_t wait_for_end(struct pass *pass, const struct run_ledger *ledger)
 }
 
 /*
+ * The process has written its profile itself, between our last look and its end: with the names of its symbol
+ * tables.  It gets the others here; where that fails it is a good profile all the same.
+ */
+static void complete_profile(const struct hm_run *run, const struct run_ledger *ledger)
+{
+	char stem[PATH_MAX];
+	char path[PATH_MAX + sizeof(HM_PROFILE_SUFFIX)];
+
+	if (run->symbols == NULL)
+		return;
+	make_stem(ledger, "", stem);
+	(void)snprintf(path, sizeof(path), "%s%s", stem, HM_PROFILE_SUFFIX);
+	(void)hm_symbolize_file(path, run->symbols);
+}
+
+/*
  * Released first and looked at again afterwards: a process that is still there then will see the release when
  * it ends; one that has ended in between may not have seen it, and its ledger is ours if it is still there.
  */
@@ -305,6 +322,8 @@ static void finish_ledger(struct pass *pass, const struct run_ledger *ledger)
 	}
 	if (access(ledger->path, F_OK) == 0)
 		convert(pass->run, ledger);
+	else
+		complete_profile(pass->run, ledger);
 }
 
 void hm_run_finish(struct hm_run *run)

@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -260,4 +261,24 @@ int hm_symbolized_write(const struct hm_profile *profile, const struct hm_symbol
 	if (!file.in_place)
 		keep_mode(path, file.descriptor);
 	return hm_output_commit(&file);
+}
+
+int hm_symbolize_file(const char *path, struct hm_symbols *symbols)
+{
+	const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct hm_profile profile = { 0 };
+	struct hm_symbolized symbolized = { 0 };
+	int error = descriptor >= 0 ? 0 : -errno;
+
+	if (error != 0)
+		return error;
+	error = hm_profile_read_descriptor(descriptor, &profile, NULL);
+	(void)close(descriptor);
+	if (error == 0)
+		error = hm_symbolize(&profile, symbols, &symbolized);
+	if (error == 0 && symbolized.changed_count > 0)
+		error = hm_symbolized_write(&profile, &symbolized, path);
+	hm_symbolized_done(&symbolized);
+	hm_profile_done(&profile);
+	return error;
 }

@@ -39,4 +39,10 @@ void hm_symbolized_done(struct hm_symbolized *symbolized);
 int hm_symbolized_write(const struct hm_profile *profile, const struct hm_symbolized *symbolized,
 			const char *path);
 
+/*
+ * Reads the profile at `path`, looks up its names and puts them into it.  A profile of which nothing better
+ * is known than it says stays as it is.  Returns 0 or a negative errno; then it is what it was.
+ */
+int hm_symbolize_file(const char *path, struct hm_symbols *symbols);
+
 #endif

@@ -123,11 +123,15 @@ def same_function(ours, theirs, is_outermost, symbols):
     """
     The names are the linker's.  Where debug information has none, they say what it has, and ours is, of the
     function that really exists, the symbol; it then has more than one name (malloc, __libc_malloc), or one for
-    its piece (parse.part.0).  llvm-symbolizer says the symbol of such a piece also where there is a name.
+    its piece (parse.part.0).  llvm-symbolizer says a symbol there also where debug information has a name:
+    that of the piece, or another one for the same place (the destructors D1 and D2).
     """
-    if ours == theirs or is_outermost and theirs in symbols and theirs.startswith(ours + "."):
+    if ours == theirs:
         return True
-    return is_outermost and not theirs.startswith(("_Z", "_R")) and ours in symbols
+    if not is_outermost:
+        return False
+    is_piece = theirs in symbols and theirs.startswith(ours + ".")
+    return is_piece or theirs in symbols.get(ours, ()) or not theirs.startswith(("_Z", "_R")) and ours in symbols
 
 
 def same_answer(ours, theirs, symbols):
@@ -143,7 +147,7 @@ def compare(session, name, binary, count, readers, symbol_options=()):
     not see the inlined functions of clang, and now and then repeats the outermost function as the innermost.
     """
     names, ranges = addresses.functions(binary, *symbol_options)
-    symbols = set().union(*names.values())
+    symbols = {symbol: together for together in names.values() for symbol in together}
     wanted = addresses.choose(ranges, count, name)
     profile = session.folder / f"{name}.pb.gz"
     addresses.write(profile, binary, wanted)
