@@ -80,7 +80,9 @@ static int progress(debuginfod_client *client, long done, long total)
 	files->last_done_bytes = done_bytes;
 	if (files->wanted->downloading != NULL)
 		files->wanted->downloading(files->wanted->context, done_bytes, total_bytes);
-	return now_seconds() - files->waiting_since > WAITING_SECONDS_MAX;
+	/* The library then says that there is no such file. */
+	files->server_failed = now_seconds() - files->waiting_since > WAITING_SECONDS_MAX;
+	return files->server_failed;
 }
 
 /* Returns a descriptor, and the path in *ret_path (to be freed), or a negative errno. */
@@ -105,7 +107,7 @@ static int download(struct hm_debug_files *files, char **ret_path)
 	descriptor = library.find_debuginfo(client, wanted->build_id, (int)wanted->build_id_bytes, ret_path);
 	library.end(client);
 	/* A server that has never heard of the file has answered. */
-	files->server_failed = descriptor < 0 && descriptor != -ENOENT;
+	files->server_failed |= descriptor < 0 && descriptor != -ENOENT;
 	return descriptor;
 }
 
