@@ -96,12 +96,12 @@ static enum hm_isolated_end reap(pid_t child, enum hm_isolated_end end, uint32_t
 		(void)kill(child, SIGKILL);
 	while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR)
 		;
-	if (end != HM_ISOLATED_DONE || !WIFSIGNALED(status))
+	if (end != HM_ISOLATED_DONE || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return end;
 	/* The hard limit of processor time kills. */
-	const bool was_slow = WTERMSIG(status) == SIGXCPU ||
-			      (WTERMSIG(status) == SIGKILL &&
-			       usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + 1 >= (time_t)cpu_seconds);
+	const bool was_slow = WIFSIGNALED(status) &&
+			      (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL) &&
+			      (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + 1 >= (time_t)cpu_seconds);
 	return was_slow ? HM_ISOLATED_TOO_LONG : HM_ISOLATED_CRASHED;
 }
 

@@ -2,12 +2,14 @@
 /* What names of debug information are made of: readable forms, lists of perf, the pipe, the cache. */
 #include "tests/unit/check.h"
 #include "tools/demangle.h"
+#include "tools/isolated.h"
 #include "tools/load_bias.h"
 #include "tools/perf_map.h"
 #include "tools/symbol_cache.h"
 #include "tools/symbol_pipe.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +217,71 @@ static void test_pipe(void)
 	close(ends[1]);
 }
 
+enum child { CHILD_TELLS, CHILD_CRASHES, CHILD_EXITS, CHILD_LOOPS, CHILD_IS_SILENT, CHILD_TALKS };
+
+struct watched {
+	enum child child;
+	size_t heard_bytes;
+};
+
+static void act(void *context, int descriptor)
+{
+	const struct watched *const watched = context;
+	static const char word[] = "word";
+
+	CHECK_EQ(write(descriptor, word, strlen(word)), (ssize_t)strlen(word));
+	switch (watched->child) {
+	case CHILD_TELLS:
+		return;
+	case CHILD_CRASHES:
+		raise(SIGSEGV);
+		return;
+	case CHILD_EXITS:
+		_exit(3);
+	case CHILD_LOOPS:
+		for (volatile int i = 0;; i++)
+			;
+	case CHILD_IS_SILENT:
+		pause();
+		return;
+	case CHILD_TALKS:
+		while (write(descriptor, word, strlen(word)) > 0)
+			;
+	}
+}
+
+static int hear(void *context, const void *data, size_t size_bytes)
+{
+	struct watched *const watched = context;
+
+	(void)data;
+	watched->heard_bytes += size_bytes;
+	return watched->heard_bytes > 1 << 20;
+}
+
+/* However the child ends, what it had said is there. */
+static void test_isolated(void)
+{
+	static const enum hm_isolated_end ends[] = {
+		[CHILD_TELLS] = HM_ISOLATED_DONE,         [CHILD_CRASHES] = HM_ISOLATED_CRASHED,
+		[CHILD_EXITS] = HM_ISOLATED_CRASHED,      [CHILD_LOOPS] = HM_ISOLATED_TOO_LONG,
+		[CHILD_IS_SILENT] = HM_ISOLATED_TOO_LONG, [CHILD_TALKS] = HM_ISOLATED_STOPPED,
+	};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct watched watched = { .child = (enum child)i };
+		const struct hm_isolated_work work = { act, hear, &watched };
+		const struct hm_isolated_limits limits = {
+			.cpu_seconds = 1,
+			.silence_seconds = i == CHILD_IS_SILENT ? 1 : 60,
+			.memory_bytes = UINT64_C(1) << 40,
+		};
+
+		CHECK_EQ(hm_isolated_run(&work, &limits), ends[i]);
+		CHECK(watched.heard_bytes >= 4);
+	}
+}
+
 static void test_cache(void)
 {
 	enum { COUNT = 20000 };
@@ -265,6 +332,7 @@ int main(void)
 	test_shorten();
 	test_perf_map();
 	test_pipe();
+	test_isolated();
 	test_cache();
 	test_load_bias();
 	return check_result();

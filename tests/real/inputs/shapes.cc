@@ -31,13 +31,13 @@ inline void *make_inner(size_t size)
 {
 	return malloc(size); // mark: inner
 }
-}
+} // namespace
 
 static inline void *make_middle(size_t size)
 {
 	return make_inner(size + 1); // mark: middle
 }
-}
+} // namespace shapes
 
 __attribute__((noinline)) void make_outer(int count)
 {
@@ -51,7 +51,7 @@ int main()
 	std::map<std::string, std::unique_ptr<Point>> points;
 	auto add = [&](int i) {
 		points["the name of a point, number " + std::to_string(i)] = // mark: key
-			std::make_unique<Point>();			     // mark: lambda
+			std::make_unique<Point>();                           // mark: lambda
 	};
 
 	box.fill(1000);
