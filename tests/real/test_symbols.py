@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Functions, files, lines and inlined functions in profiles, held against the sources and against addr2line."""
 import os
+import pty
 import random
 import re
 import shutil
 import socket
+import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -473,6 +476,94 @@ def test_damaged(session):
         session.equal(f"damaged, {seed}: heapmark check", session.run([session.tool, "check", profile]).status, 0)
         session.check(f"damaged, {seed}: named by its symbols", "make_outer" in pprof.read(profile).functions() or
                       seed % 10 == 9)
+
+
+def section_headers(data):
+    """[(place of the header in the file, offset of the section, size)], as the file has them."""
+    start, = struct.unpack_from("<Q", data, 40)
+    size, count = struct.unpack_from("<HH", data, 58)
+    places = [start + size * index for index in range(count)]
+    return [(place, *struct.unpack_from("<QQ", data, place + 24)) for place in places]
+
+
+def test_lying_sizes(session):
+    """Tables of 4 GiB: that are not there, and that are, in a file with a hole."""
+    program = build_shapes(session)
+    _names, ranges = addresses.functions(program)
+    wanted = addresses.choose(ranges, 100, 5)
+    original = program.read_bytes()
+    lying = session.folder / "lying"
+    profile = session.folder / "lying.pb.gz"
+    program.rename(lying)
+    for index, (place, offset, size) in enumerate(section_headers(original)):
+        if offset == 0:
+            continue
+        addresses.write(profile, lying, wanted)
+        for has_hole in (False, True):
+            data = bytearray(original)
+            # with a hole, the table begins where it did not, and its 4 GiB of nothing are there
+            struct.pack_into("<QQ", data, place + 24, len(data) if has_hole else offset, 1 << 32)
+            lying.write_bytes(data)
+            if has_hole:
+                os.truncate(lying, len(data) + (1 << 32))
+            outcome = session.run([session.tool, "symbolize", "-o", session.folder / "out.pb.gz", profile])
+            name = f"section {index}, {'there' if has_hole else 'not there'}"
+            session.equal(f"4 GiB in {name}: {outcome.stderr!r}: status", outcome.status, 0)
+            session.check(f"4 GiB in {name}: one warning at most", outcome.stderr.count(b"warning") <= 1, outcome.stderr)
+        lying.write_bytes(original)
+
+
+class SlowServer(threading.Thread):
+    """Knows no file, and says so only when it is told to."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.may_answer = threading.Event()
+
+    def run(self):
+        while True:
+            client, _address = self.listener.accept()
+            threading.Thread(target=self.answer, args=(client,), daemon=True).start()
+
+    def answer(self, client):
+        with client:
+            client.recv(4096)
+            self.may_answer.wait(real.PATIENCE_SECONDS)
+            client.sendall(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_progress(session):
+    """On a terminal it is said what is waited for; the line is gone in the end."""
+    program = build(session, "waiting", C_SOURCE)
+    session.must(["strip", program])
+    addresses_of_program = session.folder / "waiting.pb.gz"
+    server = SlowServer()
+    server.start()
+    _said, path = profile_by_run(session, [program], "--no-symbols")
+    shutil.copy(path, addresses_of_program)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([session.tool, "symbolize", addresses_of_program], stdin=subprocess.DEVNULL, stderr=theirs,
+                               stdout=subprocess.DEVNULL, cwd=session.folder, start_new_session=True,
+                               env=session.environment(DEBUGINFOD_URLS=f"http://127.0.0.1:{server.port}", TERM="vt100",
+                                                       DEBUGINFOD_CACHE_PATH=str(session.folder / "cache")))
+    session.servers.append(process)
+    os.close(theirs)
+    shown = b""
+    while b"asking a debuginfod server for" not in shown:
+        shown += os.read(ours, 4096)
+    server.may_answer.set()
+    try:
+        while True:
+            shown += os.read(ours, 4096)
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    session.equal("progress: status", session.end(process), 0)
+    last = shown[shown.rindex(b"names: asking"):]
+    session.check("progress: the line is taken away", b"\r\x1b[K" in last, last)
+    session.check("progress: a file that the server does not know is no failure", b"warning" not in shown, shown)
 
 
 real.main({name.removeprefix("test_"): test for name, test in list(globals().items()) if name.startswith("test_")})
