@@ -201,7 +201,7 @@ static void check_promise(struct hm_check *check, uint32_t location_index, const
 		hm_check_found(check, HM_RULE_FLAGS_PROMISE,
 			       "mapping %u promises line numbers, location %u has none",
 			       location->mapping + 1, location_index + 1);
-	if (!mapping->has_inline_frames && location->line_count > 1)
+	if (mapping->has_line_numbers && !mapping->has_inline_frames && location->line_count > 1)
 		hm_check_found(check, HM_RULE_FLAGS_PROMISE,
 			       "location %u has inlined functions, of which mapping %u does not tell",
 			       location_index + 1, location->mapping + 1);

@@ -14,7 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One function at an address.  Text lives as long as the arena it was made in; any bytes but NUL. */
+/*
+ * One function at an address.  Text is any bytes but NUL, and lives as long as the arena it was made in, or
+ * as the resolver says.
+ */
 struct hm_line {
 	const char *name;        /* as shown; never NULL or empty */
 	const char *system_name; /* as the linker knows it; the same pointer as `name` where not demangled */
@@ -41,13 +44,19 @@ enum hm_names_outcome {
 struct hm_resolver {
 	/*
 	 * Names `count` addresses of one module: run-time addresses inside it, ascending, each once.
-	 * Fills ret_names[0 .. count), every one, and *ret_outcome.  All memory is taken from `arena`.
-	 * Returns 0 or -ENOMEM.
+	 * Fills ret_names[0 .. count), every one, and *ret_outcome.  Memory is taken from `arena`, or is the
+	 * resolver's own.  Returns 0 or -ENOMEM.
 	 */
 	int (*resolve)(void *context, struct hm_arena *arena, const struct hm_snapshot_module *module,
 		       const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
 		       enum hm_names_outcome *ret_outcome);
-	void *context; /* borrowed by `resolve` */
+	/*
+	 * The same for addresses outside of every module (code made at run time): names what it can, and
+	 * leaves the rest of ret_names as it is.  NULL: cannot.
+	 */
+	int (*resolve_elsewhere)(void *context, struct hm_arena *arena, const uint64_t *addresses,
+				 uint32_t count, struct hm_location_name *ret_names);
+	void *context; /* borrowed by both */
 };
 
 #endif

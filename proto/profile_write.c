@@ -499,13 +499,8 @@ static const struct hm_line anon_line = { .name = "[anon]", .system_name = "[ano
 static int name_ours(struct writer *writer, uint32_t index)
 {
 	const uint64_t address = writer->addresses[index];
-	struct hm_line *line;
+	struct hm_line *const line = hm_arena_allocate(&writer->arena, sizeof(*line));
 
-	if (!is_made_up(address)) {
-		writer->names[index] = (struct hm_location_name){ &anon_line, 1, true };
-		return 0;
-	}
-	line = hm_arena_allocate(&writer->arena, sizeof(*line));
 	if (line == NULL)
 		return -ENOMEM;
 	line->name = made_up_names[address - MADE_UP_START];
@@ -580,14 +575,40 @@ static void note_name(struct mapping *mapping, const struct hm_location_name *na
 	mapping->has_inline_frames |= name->line_count > 1;
 }
 
-/* One run of locations after the other; a run is what lies in one module, or one address of ours. */
+/* Addresses outside of every module: "[anon]" where nobody knows better. */
+static int name_elsewhere(struct writer *writer, uint32_t first, uint32_t count)
+{
+	const struct hm_resolver *const resolver = &writer->options->resolver;
+
+	for (uint32_t i = first; i < first + count; i++)
+		writer->names[i] = (struct hm_location_name){ &anon_line, 1, true };
+	if (resolver->resolve_elsewhere == NULL)
+		return 0;
+	return resolver->resolve_elsewhere(resolver->context, &writer->arena, writer->addresses + first,
+					   count, writer->names + first);
+}
+
+/* `count` locations from `first` on, which all lie in `mapping`. */
+static int name_run(struct writer *writer, struct mapping *mapping, uint32_t first, uint32_t count)
+{
+	if (mapping->module != NULL)
+		return name_module(writer, mapping, first, count);
+	if (mapping == anon_mapping(writer))
+		return name_elsewhere(writer, first, count);
+	return name_ours(writer, first);
+}
+
+/* One run of locations after the other; a run is what lies in one mapping, or one address of ours. */
 static int name_locations(struct writer *writer)
 {
 	for (uint32_t first = 0; first < writer->location_count;) {
 		struct mapping *const mapping = mapping_of(writer, writer->keys[first]);
-		const uint32_t count = mapping->module != NULL ? mapping->location_count : 1;
-		const int error = mapping->module != NULL ? name_module(writer, mapping, first, count)
-							  : name_ours(writer, first);
+		uint32_t count = 1;
+
+		while (first + count < writer->location_count && mapping != made_up_mapping(writer) &&
+		       mapping_of(writer, writer->keys[first + count]) == mapping)
+			count++;
+		const int error = name_run(writer, mapping, first, count);
 
 		if (error != 0)
 			return error;
@@ -767,7 +788,7 @@ static void emit_mapping(struct writer *writer, struct mapping *mapping, uint64_
 	message.has_functions = mapping->location_count > 0 && mapping->placeholder_count == 0;
 	message.has_filenames = mapping->location_count > 0 && mapping->fileless_count == 0;
 	message.has_line_numbers = mapping->location_count > 0 && mapping->lineless_count == 0;
-	message.has_inline_frames = mapping->has_inline_frames;
+	message.has_inline_frames = mapping->has_inline_frames && message.has_line_numbers;
 	part.n_mapping = 1;
 	part.mapping = one;
 	emit(writer, &part);

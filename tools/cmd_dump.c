@@ -3,6 +3,7 @@
 #include "tools/cli.h"
 #include "tools/input.h"
 #include "tools/ledger.h"
+#include "tools/names_report.h"
 #include "tools/profile_file.h"
 #include "tools/summary.h"
 #include "tools/verb.h"
@@ -16,8 +17,8 @@
 enum { OPTION_NO_SYMBOLS = HM_OPTION_LONG_ONLY };
 
 struct dump_options {
-	const char *output; /* NULL: a name of its own for each; "-": standard output */
-	bool no_symbols;
+	const char *output;         /* NULL: a name of its own for each; "-": standard output */
+	struct hm_symbols *symbols; /* borrowed; NULL: no names are wanted */
 };
 
 static bool parse_options(const struct hm_verb *verb, int argc, char **argv, struct dump_options *ret_options)
@@ -28,7 +29,7 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv, str
 		if (letter == 'o')
 			ret_options->output = optarg;
 		else
-			ret_options->no_symbols = true;
+			ret_options->symbols = NULL;
 	}
 	if (optind == argc) {
 		hm_fail("there is no PID or LEDGER to dump");
@@ -77,19 +78,6 @@ static int write_to_stdout(const struct hm_snapshot *snapshot, const struct hm_p
 	return hm_profile_write(snapshot, options, &sink, ret_written);
 }
 
-static void warn_names(const struct hm_profile_written *written)
-{
-	if (written->modules_no_file != 0)
-		hm_warn("%u files that were loaded are not on disk: their functions are addresses",
-			written->modules_no_file);
-	if (written->modules_other_file != 0)
-		hm_warn("%u files were replaced since they were loaded: their functions are addresses",
-			written->modules_other_file);
-	if (written->modules_not_elf != 0)
-		hm_warn("%u files that were loaded cannot be read as ELF: their functions are addresses",
-			written->modules_not_elf);
-}
-
 /* Writes it where it belongs.  ret_path receives the name, or the one that could not be written. */
 static int write_profile(const struct hm_input *input, const struct hm_snapshot *snapshot,
 			 const struct dump_options *options, char ret_path[PATH_MAX],
@@ -98,9 +86,7 @@ static int write_profile(const struct hm_input *input, const struct hm_snapshot 
 	struct hm_profile_plan plan;
 	char stem[PATH_MAX];
 
-	hm_profile_plan(&plan, input->pid);
-	if (options->no_symbols)
-		plan.options.resolver = (struct hm_resolver){ 0 };
+	hm_profile_plan(&plan, options->symbols, snapshot, input->descriptor, input->pid);
 	if (options->output == NULL) {
 		make_stem(input, snapshot, stem);
 		(void)snprintf(ret_path, PATH_MAX, "%s", stem);
@@ -123,6 +109,7 @@ static int dump_snapshot(const struct hm_input *input, const struct hm_snapshot 
 	char path[PATH_MAX];
 	const int error = write_profile(input, snapshot, options, path, &written);
 
+	hm_names_end_progress();
 	if (error != 0) {
 		hm_fail("%s: %s, so no profile was written", path, strerror(-error));
 		hm_advise("heapmark dump -o FILE %s", input->is_process ? "PID" : "LEDGER");
@@ -133,8 +120,8 @@ static int dump_snapshot(const struct hm_input *input, const struct hm_snapshot 
 		       : input->pid != 0  ? ""
 					  : " at its end");
 	hm_warn_losses(input->path, snapshot->losses);
-	if (!options->no_symbols)
-		warn_names(&written);
+	if (options->symbols != NULL)
+		hm_names_warn(&written, options->symbols);
 	if (!writes_to_stdout(options)) {
 		hm_say("wrote %s", path);
 		hm_next_pprof(path);
@@ -190,16 +177,12 @@ static bool output_is_possible(const struct dump_options *options, size_t input_
 	return true;
 }
 
-static int dump_main(const struct hm_verb *verb, int argc, char **argv)
+/* Returns an exit status. */
+static int dump_all(const struct hm_verb *verb, int argc, char **argv, const struct dump_options *options)
 {
-	struct dump_options options = { 0 };
 	struct hm_input_list list;
 	const char *culprit = NULL;
 	int status = HM_EXIT_DONE;
-
-	if (!parse_options(verb, argc, argv, &options))
-		return hm_verb_usage(verb);
-
 	const int error = hm_input_list_init(argv + optind, (size_t)(argc - optind), false, &list, &culprit);
 
 	if (error != 0) {
@@ -208,13 +191,29 @@ static int dump_main(const struct hm_verb *verb, int argc, char **argv)
 		return hm_verb_usage(verb);
 	}
 
-	const bool possible = output_is_possible(&options, list.count);
+	const bool possible = output_is_possible(options, list.count);
 
 	if (!possible)
 		status = hm_verb_usage(verb);
 	for (size_t i = 0; possible && i < list.count; i++)
-		status = hm_exit_worse(status, dump(verb, list.arguments[i], &options));
+		status = hm_exit_worse(status, dump(verb, list.arguments[i], options));
 	hm_input_list_done(&list);
+	return status;
+}
+
+static int dump_main(const struct hm_verb *verb, int argc, char **argv)
+{
+	struct hm_symbols symbols;
+	struct dump_options options = { .symbols = &symbols };
+
+	if (!parse_options(verb, argc, argv, &options))
+		return hm_verb_usage(verb);
+	hm_symbols_init(&symbols);
+	symbols.progress = hm_names_show_progress;
+
+	const int status = dump_all(verb, argc, argv, &options);
+
+	hm_symbols_done(&symbols);
 	return status;
 }
 

@@ -2,6 +2,7 @@
 /* heapmark run: runs a command with the library in it, and sees to the profiles of all its processes. */
 #include "tools/cli.h"
 #include "tools/library.h"
+#include "tools/names_report.h"
 #include "tools/program.h"
 #include "tools/run_environment.h"
 #include "tools/run_ledgers.h"
@@ -25,6 +26,7 @@ enum {
 	LINES_MAX = 10, /* of processes in the summary */
 	OPTION_EVERY = HM_OPTION_LONG_ONLY,
 	OPTION_NO_CHILDREN,
+	OPTION_NO_SYMBOLS,
 };
 
 /* A profile of a large program takes about as long to write: faster would be snapshots and nothing else. */
@@ -36,6 +38,7 @@ struct run_options {
 	uint64_t rate_bytes;
 	double every_seconds; /* 0: no snapshots */
 	bool no_children;
+	bool no_symbols;
 };
 
 static bool parse_options(const struct hm_verb *verb, int argc, char **argv, struct run_options *ret_options)
@@ -64,6 +67,9 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv, str
 				"least 0.1",
 				optarg);
 			return false;
+		case OPTION_NO_SYMBOLS:
+			ret_options->no_symbols = true;
+			break;
 		default:
 			ret_options->no_children = true;
 		}
@@ -363,19 +369,32 @@ static int exit_status(int wait_status)
 static int run_command(char **command, const struct run_options *options, const char *directory,
 		       uint64_t run_id)
 {
-	struct hm_run run = { .directory = directory, .run_id = run_id };
+	struct hm_symbols symbols;
+	struct hm_run run = {
+		.directory = directory,
+		.run_id = run_id,
+		.symbols = options->no_symbols ? NULL : &symbols,
+	};
 	struct progress progress = { .run = &run,
 				     .every_ns = (uint64_t)(options->every_seconds * NS_PER_SECOND) };
 	int wait_status = 0;
+
+	hm_symbols_init(&symbols);
+
 	const int error = hm_supervise(command, tick, &progress, &wait_status);
 
 	if (error != 0) {
 		hm_fail("%s: %s, so nothing was run", command[0], strerror(-error));
 		return error == -ENOENT ? HM_EXIT_NOT_FOUND : HM_EXIT_NOT_EXECUTABLE;
 	}
+	/* Only now: the terminal was the command's. */
+	symbols.progress = hm_names_show_progress;
 	hm_run_finish(&run);
+	hm_names_end_progress();
+	hm_names_warn(&run.unnamed, &symbols);
 	summarize(&run, command[0], options->has_rate ? options->rate_bytes : hm_environment_rate());
 	hm_run_done(&run);
+	hm_symbols_done(&symbols);
 	return exit_status(wait_status);
 }
 
@@ -412,13 +431,14 @@ static const struct hm_option run_options[] = {
 	{ OPTION_EVERY, "every", "SECONDS",
 	  "also a profile of every process at this interval:\n...0001.pb.gz, ...0002.pb.gz" },
 	{ OPTION_NO_CHILDREN, "no-children", NULL, "COMMAND itself only, not what it forks or executes" },
+	{ OPTION_NO_SYMBOLS, "no-symbols", NULL, "addresses only; names come later, by heapmark symbolize" },
 	{ 0 },
 };
 
 const struct hm_verb hm_verb_run = {
 	.name = "run",
 	.summary = "runs a program and writes a profile of each of its processes",
-	.synopsis = "[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--] COMMAND...",
+	.synopsis = "[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--no-symbols] [--] COMMAND...",
 	.text = "Runs COMMAND with the library in it.  Afterwards there is a profile of every process that\n"
 		"allocated enough to be sampled, whatever its end: heapmark.NAME.PID.pb.gz\n"
 		"The exit status is COMMAND's: 128+N if signal N ended it; 125 if heapmark itself failed,\n"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static const struct hm_verb *const verbs[] = {
-	&hm_verb_run, &hm_verb_dump, &hm_verb_top, &hm_verb_flame, &hm_verb_check,
+	&hm_verb_run, &hm_verb_dump, &hm_verb_top, &hm_verb_flame, &hm_verb_check, &hm_verb_symbolize,
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
@@ -26,7 +26,7 @@ static void print_help(FILE *stream)
 		    "verbs:\n",
 		    stream);
 	for (size_t i = 0; i < VERB_COUNT; i++)
-		(void)fprintf(stream, "  %-8s %s\n", verbs[i]->name, verbs[i]->summary);
+		(void)fprintf(stream, "  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
 	(void)fputs("\n"
 		    "  -q, --quiet    print errors and warnings only\n"
 		    "  -V, --version  the version\n"

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Names for the addresses of a process that runs: its files as it sees them. */
+/* Where the program files of a process are to be had, and the names in their symbol tables. */
 #ifndef HM_TOOLS_PROCESS_NAMES_H
 #define HM_TOOLS_PROCESS_NAMES_H
 
 #include "proto/names.h"
 
+#include <limits.h>
 #include <sys/types.h>
 
+enum { HM_PROCESS_PATH_BYTES = PATH_MAX + 64 };
+
 /*
- * A resolver that reads ELF symbol tables through /proc/PID/root, so that the files of a container are found,
- * and the executable through /proc/PID/exe, so that it is found when it was replaced or deleted on disk.
- * Where /proc does not let us, the paths are tried as they are. `pid` is borrowed and outlives the resolver.
+ * Names addresses of a module as hm_resolver does, from ELF symbol tables.  `pid` is the process where it
+ * still runs, else 0.  Then its files are read through /proc/PID/root, so that those of a container are
+ * found; the executable also through /proc/PID/exe, and any file through /proc/PID/map_files where we may, so
+ * that it is found when it was replaced or deleted on disk.  Else, and where /proc does not let us, the path
+ * is tried as it is.  ret_path receives the one that was the module's file, or "" where none was.
  */
-struct hm_resolver hm_process_resolver(pid_t *pid);
+int hm_process_names(pid_t pid, struct hm_arena *arena, const struct hm_snapshot_module *module,
+		     const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
+		     enum hm_names_outcome *ret_outcome, char ret_path[HM_PROCESS_PATH_BYTES]);
 
 #endif

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/profile_file.h"
 
-#include "proto/elf_symbols.h"
 #include "tools/ledger.h"
 #include "tools/process.h"
-#include "tools/process_names.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { NAME_TRIES_MAX = 10000 };
 
@@ -29,7 +29,26 @@ static void describe_memory(struct hm_profile_plan *plan)
 	plan->options.comment_count = HM_PROFILE_COMMENTS;
 }
 
-void hm_profile_plan(struct hm_profile_plan *ret_plan, pid_t pid)
+/* Whose the process is, or was, is whose its ledger is. */
+static struct hm_resolver make_resolver(struct hm_symbols *symbols, const struct hm_snapshot *snapshot,
+					int ledger, pid_t pid)
+{
+	struct hm_perf_map_process process = {
+		.pid = pid,
+		.inner_pid = (pid_t)snapshot->pid,
+		.owner = geteuid(),
+		.start_ns = snapshot->start_realtime_ns,
+	};
+	struct stat status;
+
+	if (fstat(ledger, &status) == 0)
+		process.owner = status.st_uid;
+	hm_symbols_begin(symbols, &process);
+	return hm_symbols_resolver(symbols);
+}
+
+void hm_profile_plan(struct hm_profile_plan *ret_plan, struct hm_symbols *symbols,
+		     const struct hm_snapshot *snapshot, int ledger, pid_t pid)
 {
 	struct hm_profile_plan *const plan = ret_plan;
 
@@ -37,7 +56,8 @@ void hm_profile_plan(struct hm_profile_plan *ret_plan, pid_t pid)
 	for (size_t i = 0; i < HM_PROFILE_COMMENTS; i++)
 		plan->comments[i] = plan->comment_texts[i];
 	plan->options = (struct hm_profile_options){
-		.resolver = pid != 0 ? hm_process_resolver(&plan->pid) : hm_elf_resolver(),
+		.resolver = symbols != NULL ? make_resolver(symbols, snapshot, ledger, pid)
+					    : (struct hm_resolver){ 0 },
 		.producer = "heapmark " HM_VERSION,
 		.comments = plan->comments,
 	};

@@ -4,6 +4,7 @@
 #define HM_TOOLS_PROFILE_FILE_H
 
 #include "proto/profile_write.h"
+#include "tools/symbols.h"
 
 #include <limits.h>
 #include <sys/types.h>
@@ -19,11 +20,13 @@ struct hm_profile_plan {
 };
 
 /*
- * Function names come from ELF symbol tables on disk.  Where the process still runs, `pid` is its number:
+ * Names come from `symbols` (borrowed; begun for this profile); NULL: addresses only.  `ledger` is a
+ * descriptor of the file that the snapshot was taken of.  Where the process still runs, `pid` is its number:
  * then its files are read as it sees them (process_names.h), and comments say how much memory it has.  Else
  * 0.
  */
-void hm_profile_plan(struct hm_profile_plan *ret_plan, pid_t pid);
+void hm_profile_plan(struct hm_profile_plan *ret_plan, struct hm_symbols *symbols,
+		     const struct hm_snapshot *snapshot, int ledger, pid_t pid);
 
 /*
  * Writes `stem`.pb.gz, or `stem`-2.pb.gz, -3, ... where that exists: nothing is ever overwritten.  ret_path

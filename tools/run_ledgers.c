@@ -4,6 +4,7 @@
 #include "tools/ledger.h"
 #include "tools/process.h"
 #include "tools/profile_file.h"
+#include "tools/symbolize.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -103,13 +104,20 @@ static void make_stem(const struct run_ledger *ledger, const char *addition, cha
 			'\0'; /* then the name without a stem cannot be made either: ENAMETOOLONG or ENOENT */
 }
 
-static int write_profile(const struct hm_snapshot *snapshot, pid_t pid, const char *stem, char path[PATH_MAX])
+static int write_profile(struct hm_run *run, const struct run_ledger *ledger,
+			 const struct hm_snapshot *snapshot, const char *stem, char path[PATH_MAX])
 {
 	struct hm_profile_plan plan;
-	struct hm_profile_written written;
+	struct hm_profile_written written = { 0 };
 
-	hm_profile_plan(&plan, pid);
-	return hm_profile_file_new(snapshot, &plan.options, stem, path, &written);
+	hm_profile_plan(&plan, run->symbols, snapshot, ledger->descriptor, ledger->writer);
+
+	const int error = hm_profile_file_new(snapshot, &plan.options, stem, path, &written);
+
+	run->unnamed.modules_no_file += written.modules_no_file;
+	run->unnamed.modules_other_file += written.modules_other_file;
+	run->unnamed.modules_not_elf += written.modules_not_elf;
+	return error;
 }
 
 /* The process is gone: its ledger becomes a profile. */
@@ -127,7 +135,7 @@ static void convert(struct hm_run *run, const struct run_ledger *ledger)
 	}
 	if (hm_snapshot_sum(&snapshot).sample_count > 0) {
 		make_stem(ledger, "", stem);
-		error = write_profile(&snapshot, ledger->writer, stem, path);
+		error = write_profile(run, ledger, &snapshot, stem, path);
 		if (error == 0)
 			add_profile(run, path, &snapshot);
 		else
@@ -234,7 +242,7 @@ static void snapshot_ledger(struct pass *pass, const struct run_ledger *ledger)
 	(void)snprintf(addition, sizeof(addition), ".%04u", pass->number);
 	make_stem(ledger, addition, stem);
 
-	const int error = write_profile(&snapshot, ledger->writer, stem, path);
+	const int error = write_profile(pass->run, ledger, &snapshot, stem, path);
 
 	if (error != 0) {
 		pass->run->snapshot_failure_count++;
@@ -275,6 +283,22 @@ static pid_t wait_for_end(struct pass *pass, const struct run_ledger *ledger)
 }
 
 /*
+ * The process has written its profile itself, between our last look and its end: with the names of its symbol
+ * tables.  It gets the others here; where that fails it is a good profile all the same.
+ */
+static void complete_profile(const struct hm_run *run, const struct run_ledger *ledger)
+{
+	char stem[PATH_MAX];
+	char path[PATH_MAX + sizeof(HM_PROFILE_SUFFIX)];
+
+	if (run->symbols == NULL)
+		return;
+	make_stem(ledger, "", stem);
+	(void)snprintf(path, sizeof(path), "%s%s", stem, HM_PROFILE_SUFFIX);
+	(void)hm_symbolize_file(path, run->symbols);
+}
+
+/*
  * Released first and looked at again afterwards: a process that is still there then will see the release when
  * it ends; one that has ended in between may not have seen it, and its ledger is ours if it is still there.
  */
@@ -298,6 +322,8 @@ static void finish_ledger(struct pass *pass, const struct run_ledger *ledger)
 	}
 	if (access(ledger->path, F_OK) == 0)
 		convert(pass->run, ledger);
+	else
+		complete_profile(pass->run, ledger);
 }
 
 void hm_run_finish(struct hm_run *run)

@@ -9,7 +9,9 @@
 #ifndef HM_TOOLS_RUN_LEDGERS_H
 #define HM_TOOLS_RUN_LEDGERS_H
 
+#include "proto/profile_write.h"
 #include "proto/snapshot.h"
+#include "tools/symbols.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +47,7 @@ struct hm_run_survivor {
 struct hm_run {
 	const char *directory; /* borrowed; as it stands in messages */
 	uint64_t run_id;
+	struct hm_symbols *symbols; /* borrowed; NULL: profiles have addresses only */
 
 	/* All owned; released by hm_run_done. */
 	struct hm_run_profile *profiles;
@@ -56,6 +59,8 @@ struct hm_run {
 
 	unsigned int snapshot_failure_count; /* snapshots that could not be written */
 	int snapshot_error;                  /* why the last of them could not: negative errno */
+	struct hm_profile_written
+		unnamed; /* of all profiles: the files that could not be named, nothing else */
 };
 
 /*

@@ -50,5 +50,6 @@ extern const struct hm_verb hm_verb_dump;
 extern const struct hm_verb hm_verb_top;
 extern const struct hm_verb hm_verb_flame;
 extern const struct hm_verb hm_verb_check;
+extern const struct hm_verb hm_verb_symbolize;
 
 #endif

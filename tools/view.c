@@ -223,11 +223,13 @@ static void add_from_snapshot(struct hm_view *view, const struct hm_snapshot *sn
 static int convert(const struct hm_snapshot *snapshot, const struct hm_input *input, struct hm_view *view,
 		   const char **ret_reason)
 {
+	struct hm_symbols symbols;
 	struct hm_profile_plan plan;
 	int descriptor = memfd_create("heapmark", MFD_CLOEXEC);
 	int error = descriptor >= 0 ? 0 : -errno;
 
-	hm_profile_plan(&plan, input->pid);
+	hm_symbols_init(&symbols);
+	hm_profile_plan(&plan, &symbols, snapshot, input->descriptor, input->pid);
 	if (error == 0) {
 		const struct hm_sink sink = hm_descriptor_sink(&descriptor);
 
@@ -241,6 +243,7 @@ static int convert(const struct hm_snapshot *snapshot, const struct hm_input *in
 		error = load_profile(descriptor, view, ret_reason);
 	if (descriptor >= 0)
 		(void)close(descriptor);
+	hm_symbols_done(&symbols);
 	return error;
 }
 

@@ -31,6 +31,9 @@ class Frame:
     function: str
     address: int
     mapping: str
+    system_name: str = ""
+    file: str = ""
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,10 @@ def read_sample(data):
 
 
 def read_location(data):
-    """Returns (id, mapping id, address, function ids)."""
+    """Returns (id, mapping id, address, [(function id, line)])."""
     plain = one_each(data)
-    lines = [one_each(value).get(1, 0) for number, value in read_fields(data) if number == 4]
+    lines = [(line.get(1, 0), line.get(2, 0))
+             for line in (one_each(value) for number, value in read_fields(data) if number == 4)]
     return plain[1], plain.get(2, 0), plain.get(3, 0), lines
 
 
@@ -158,11 +162,15 @@ def parse(data):
     strings = [value.decode() for value in repeated[6]]
     types = [strings[one_each(value)[1]] for value in repeated[1]]
     mapping_names = {entry[1]: strings[entry.get(5, 0)] for entry in map(one_each, repeated[3])}
-    function_names = {entry[1]: strings[entry.get(2, 0)] for entry in map(one_each, repeated[5])}
+    functions = {entry[1]: [strings[entry.get(field, 0)] for field in (2, 3, 4)]
+                 for entry in map(one_each, repeated[5])}
     frames = {}
-    for identity, mapping, address, functions in map(read_location, repeated[4]):
-        names = [function_names[function] for function in functions] or [f"0x{address:x}"]
-        frames[identity] = tuple(Frame(name, address, mapping_names.get(mapping, "")) for name in names)
+    for identity, mapping, address, lines in map(read_location, repeated[4]):
+        frames[identity] = tuple(Frame(functions[function][0], address, mapping_names.get(mapping, ""),
+                                       *functions[function][1:], line)
+                                 for function, line in lines)
+        if not lines:
+            frames[identity] = (Frame(f"0x{address:x}", address, mapping_names.get(mapping, "")),)
 
     samples = []
     for locations, values in map(read_sample, repeated[2]):

@@ -69,7 +69,7 @@ static uint32_t asked_count;
 static struct hm_profile_options make_options(void)
 {
 	return (struct hm_profile_options){
-		.resolver = { resolve, &asked_count },
+		.resolver = { .resolve = resolve, .context = &asked_count },
 		.producer = "heapmark 1.2.3",
 	};
 }
