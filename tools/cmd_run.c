@@ -25,6 +25,7 @@ enum {
 	LINES_MAX = 10, /* of processes in the summary */
 	OPTION_EVERY = HM_OPTION_LONG_ONLY,
 	OPTION_NO_CHILDREN,
+	OPTION_NO_LABELS,
 };
 
 /* A profile of a large program takes about as long to write: faster would be snapshots and nothing else. */
@@ -36,6 +37,7 @@ struct run_options {
 	uint64_t rate_bytes;
 	double every_seconds; /* 0: no snapshots */
 	bool no_children;
+	bool no_labels;
 };
 
 static bool parse_options(const struct hm_verb *verb, int argc, char **argv, struct run_options *ret_options)
@@ -64,6 +66,9 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv, str
 				"least 0.1",
 				optarg);
 			return false;
+		case OPTION_NO_LABELS:
+			ret_options->no_labels = true;
+			break;
 		default:
 			ret_options->no_children = true;
 		}
@@ -363,7 +368,7 @@ static int exit_status(int wait_status)
 static int run_command(char **command, const struct run_options *options, const char *directory,
 		       uint64_t run_id)
 {
-	struct hm_run run = { .directory = directory, .run_id = run_id };
+	struct hm_run run = { .directory = directory, .run_id = run_id, .no_labels = options->no_labels };
 	struct progress progress = { .run = &run,
 				     .every_ns = (uint64_t)(options->every_seconds * NS_PER_SECOND) };
 	int wait_status = 0;
@@ -412,13 +417,14 @@ static const struct hm_option run_options[] = {
 	{ OPTION_EVERY, "every", "SECONDS",
 	  "also a profile of every process at this interval:\n...0001.pb.gz, ...0002.pb.gz" },
 	{ OPTION_NO_CHILDREN, "no-children", NULL, "COMMAND itself only, not what it forks or executes" },
+	{ OPTION_NO_LABELS, "no-labels", NULL, "do not split what is in use by its age" },
 	{ 0 },
 };
 
 const struct hm_verb hm_verb_run = {
 	.name = "run",
 	.summary = "runs a program and writes a profile of each of its processes",
-	.synopsis = "[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--] COMMAND...",
+	.synopsis = "[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--no-labels] [--] COMMAND...",
 	.text = "Runs COMMAND with the library in it.  Afterwards there is a profile of every process that\n"
 		"allocated enough to be sampled, whatever its end: heapmark.NAME.PID.pb.gz\n"
 		"The exit status is COMMAND's: 128+N if signal N ended it; 125 if heapmark itself failed,\n"
