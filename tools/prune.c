@@ -149,14 +149,15 @@ static uint32_t count_hidden(const struct hm_profile *profile, const struct hm_p
 	return 0;
 }
 
-int hm_prune_init(const struct hm_profile *profile, struct hm_prune *ret_prune)
+int hm_prune_init(const struct hm_profile *profile, const struct hm_profile *rules,
+		  struct hm_prune *ret_prune)
 {
 	struct expression drop = { .none = true };
 	struct expression keep = { .none = true };
-	int error = compile(profile, profile->drop_frames, &drop);
+	int error = compile(rules, rules->drop_frames, &drop);
 
 	if (error == 0)
-		error = compile(profile, profile->keep_frames, &keep);
+		error = compile(rules, rules->keep_frames, &keep);
 	ret_prune->hidden_lines = calloc(profile->location_count + 1, sizeof(ret_prune->hidden_lines[0]));
 	if (ret_prune->hidden_lines == NULL)
 		abort();

@@ -48,6 +48,7 @@ void hm_verb_print_help(const struct hm_verb *verb);
 extern const struct hm_verb hm_verb_run;
 extern const struct hm_verb hm_verb_dump;
 extern const struct hm_verb hm_verb_top;
+extern const struct hm_verb hm_verb_diff;
 extern const struct hm_verb hm_verb_check;
 
 #endif
