@@ -75,7 +75,7 @@ static size_t depth_of(const char *name, char open, char close)
 	return deepest;
 }
 
-/* Behind the bracket that closes the one at `place`, or the end of the name. */
+/* Behind the bracket that closes the one at `place`; NULL where none does. */
 static const char *end_of_pair(const char *name, const char *place, char open, char close)
 {
 	size_t depth = 0;
@@ -85,7 +85,7 @@ static const char *end_of_pair(const char *name, const char *place, char open, c
 		depth -= is_bracket(name, place, close);
 		place += step_length(name, place);
 	} while (*place != '\0' && depth > 0);
-	return place;
+	return depth == 0 ? place : NULL;
 }
 
 /* Puts "..." in place of what is inside the pairs that are `level` deep, where that is shorter. */
@@ -97,11 +97,16 @@ static void collapse(char *name, char open, char close, size_t level)
 	if (copy == NULL)
 		abort();
 	for (const char *place = copy; *place != '\0';) {
-		const char *end = place + step_length(copy, place);
+		const char *end = NULL;
 
 		depth += is_bracket(copy, place, open);
-		if (is_bracket(copy, place, open) && depth == level) {
+		if (is_bracket(copy, place, open) && depth == level)
 			end = end_of_pair(copy, place, open, close);
+		else
+			depth -= is_bracket(copy, place, close) && depth > 0;
+		if (end == NULL) {
+			end = place + step_length(copy, place);
+		} else {
 			depth--;
 			if ((size_t)(end - place) > strlen("<...>")) {
 				*name++ = open;
@@ -109,8 +114,6 @@ static void collapse(char *name, char open, char close, size_t level)
 				*name++ = close;
 				place = end;
 			}
-		} else {
-			depth -= is_bracket(copy, place, close) && depth > 0;
 		}
 		while (place < end)
 			*name++ = *place++;

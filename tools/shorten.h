@@ -9,12 +9,14 @@
 size_t hm_text_columns(const char *text);
 
 /*
- * The name in at most `columns` columns, or as it is where it fits.  What tells least goes first:
+ * The name in at most `columns` columns, or as it is where it fits.  What tells least goes first: arguments
+ *of templates, inner ones first; arguments of functions; the middle.
  *
  *	std::map<int, std::vector<std::pair<int, long>>>::insert(std::pair<int, long>&&)
- *	std::map<int, std::vector<...>>::insert(std::pair<int, long>&&)       arguments of templates, inner
- *first std::map<...>::insert(std::pair<int, long>&&) std::map<...>::insert(...) arguments of functions
- *	std::ma...ert(...)                                                    the middle
+ *	std::map<int, std::vector<...>>::insert(std::pair<int, long>&&)
+ *	std::map<...>::insert(std::pair<...>&&)
+ *	std::map<...>::insert(...)
+ *	std::...:insert(...)
  *
  * The caller frees; never NULL.
  */

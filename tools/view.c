@@ -13,19 +13,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-void hm_view_add(struct hm_view_figures *sum, const struct hm_view_figures *figures)
-{
-	sum->alloc_bytes += figures->alloc_bytes;
-	sum->inuse_bytes += figures->inuse_bytes;
-	sum->alloc_variance += figures->alloc_variance;
-	sum->inuse_variance += figures->inuse_variance;
-	sum->aged_bytes += figures->aged_bytes;
-	sum->age_byte_seconds += figures->age_byte_seconds;
-	sum->aged_variance += figures->aged_variance;
-	sum->aged_variance_seconds += figures->aged_variance_seconds;
-	sum->aged_variance_seconds2 += figures->aged_variance_seconds2;
-}
-
 /* Where the four values of a sample are, in a profile of any producer. */
 struct types {
 	uint32_t alloc_objects;

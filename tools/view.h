@@ -29,7 +29,18 @@ struct hm_view_figures {
 	double aged_variance_seconds2;
 };
 
-void hm_view_add(struct hm_view_figures *sum, const struct hm_view_figures *figures);
+static inline void hm_view_add(struct hm_view_figures *sum, const struct hm_view_figures *figures)
+{
+	sum->alloc_bytes += figures->alloc_bytes;
+	sum->inuse_bytes += figures->inuse_bytes;
+	sum->alloc_variance += figures->alloc_variance;
+	sum->inuse_variance += figures->inuse_variance;
+	sum->aged_bytes += figures->aged_bytes;
+	sum->age_byte_seconds += figures->age_byte_seconds;
+	sum->aged_variance += figures->aged_variance;
+	sum->aged_variance_seconds += figures->aged_variance_seconds;
+	sum->aged_variance_seconds2 += figures->aged_variance_seconds2;
+}
 
 struct hm_view {
 	struct hm_profile profile;       /* owned */
