@@ -216,7 +216,7 @@ const struct hm_age_sum *hm_ages_of_stack(const struct hm_snapshot *snapshot, ui
 	while (end < snapshot->age_count && snapshot->ages[end].stack_index == stack_index)
 		end++;
 	*ret_count = end - low;
-	return snapshot->ages + low;
+	return end > low ? &snapshot->ages[low] : NULL;
 }
 
 static bool has_values(const struct hm_part *part)

@@ -84,7 +84,7 @@ bool hm_ages_add(struct hm_ages *ages, uint32_t stack_unit, uint64_t size_bytes,
  */
 int hm_ages_finish(struct hm_ages *ages, struct hm_snapshot *snapshot);
 
-/* The sums of one stack, by ascending age; *ret_count may be 0. */
+/* The sums of one stack, by ascending age; NULL where there are none. */
 const struct hm_age_sum *hm_ages_of_stack(const struct hm_snapshot *snapshot, uint32_t stack_index,
 					  uint32_t *ret_count);
 

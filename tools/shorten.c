@@ -7,6 +7,9 @@
 
 static const char ellipsis[] = "...";
 
+/* What is nested deeper goes at once: each level is a pass over the name, which may be all brackets. */
+enum { LEVELS_MAX = 16 };
+
 static bool is_first_byte(char byte)
 {
 	return ((unsigned char)byte & 0xc0) != 0x80;
@@ -61,7 +64,7 @@ static bool is_bracket(const char *name, const char *place, char bracket)
 	return *place == bracket && plain_length(name, place) == 0;
 }
 
-/* The deepest nesting of `open`..`close`. */
+/* The deepest nesting of `open`..`close`, at most LEVELS_MAX. */
 static size_t depth_of(const char *name, char open, char close)
 {
 	size_t depth = 0;
@@ -72,7 +75,7 @@ static size_t depth_of(const char *name, char open, char close)
 		depth -= is_bracket(name, place, close) && depth > 0;
 		deepest = depth > deepest ? depth : deepest;
 	}
-	return deepest;
+	return deepest < LEVELS_MAX ? deepest : LEVELS_MAX;
 }
 
 /* Behind the bracket that closes the one at `place`; NULL where none does. */

@@ -13,6 +13,7 @@
 #include "proto/profile_read.h"
 #include "tests/fuzz/fuzz.h"
 #include "tools/cli.h"
+#include "tools/shorten.h"
 #include "tools/verb.h"
 
 #include <getopt.h>
@@ -53,6 +54,15 @@ static void require_text(const struct hm_profile *profile, uint32_t index)
 	fuzz_require(hm_profile_string(profile, index) != NULL, "every text can be asked for");
 }
 
+static void require_short(const struct hm_profile *profile, uint32_t name)
+{
+	enum { COLUMNS = 30 };
+	char *const shortened = hm_shorten_name(hm_profile_string(profile, name), COLUMNS);
+
+	fuzz_require(hm_text_columns(shortened) <= COLUMNS, "a name can be cut to fit");
+	free(shortened);
+}
+
 /* What a view follows without asking. */
 static void require_sane(const struct hm_profile *profile)
 {
@@ -66,6 +76,8 @@ static void require_sane(const struct hm_profile *profile)
 		for (uint32_t k = 0; k < sample->label_count; k++)
 			require_text(profile, sample->labels[k].key);
 	}
+	for (uint32_t i = 0; i < profile->function_count; i++)
+		require_short(profile, profile->functions[i].name);
 	for (uint32_t i = 0; i < profile->location_count; i++) {
 		const struct hm_profile_location *const location = &profile->locations[i];
 
@@ -87,13 +99,14 @@ static void count_sentence(void *context, const char *sentence)
 	++*count;
 }
 
-/* `heapmark top`, on a file without a name. */
+/* `heapmark top` and `heapmark diff`, on a file without a name. */
 static void show(const struct fuzz_buffer *file, uint32_t options)
 {
 	static char *const orders[] = { "inuse", "alloc", "kept", "inuse" };
 	static char path[32];
 	static int descriptor = -1;
 	char *arguments[] = { "top", "-n0", "--by", orders[options % 4], path, NULL, NULL, NULL };
+	char *diff_arguments[] = { "diff", "-n0", "--fail-above", "0", path, path, NULL };
 	int count = 5;
 
 	if (descriptor < 0) {
@@ -110,6 +123,9 @@ static void show(const struct fuzz_buffer *file, uint32_t options)
 	optind = 0; /* from the start, as for a new process */
 	const int status = hm_verb_top.main(&hm_verb_top, count, arguments);
 	fuzz_require(status == HM_EXIT_DONE || status == HM_EXIT_USAGE, "top shows it or says why not");
+	optind = 0;
+	const int growth = hm_verb_diff.main(&hm_verb_diff, 6, diff_arguments);
+	fuzz_require(growth == status, "nothing has grown since itself");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
