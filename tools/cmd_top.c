@@ -83,6 +83,11 @@ static double value_of(const struct hm_view_figures *figures, enum order order)
 	return order == BY_ALLOC ? figures->alloc_bytes : figures->inuse_bytes;
 }
 
+static double variance_of(const struct hm_view_figures *figures, enum order order)
+{
+	return order == BY_ALLOC ? figures->alloc_variance : figures->inuse_variance;
+}
+
 /*
  * What to order by.  kept: the lower end of the interval, so that one sample that happens to live (21 % to
  * 100 %) does not stand above what is known to be kept.
@@ -134,12 +139,12 @@ enum {
 	WIDTH_RANGE = 9,
 	WIDTH_AGE = 8,
 	WIDTH_NARROW = 4 * WIDTH_SIZE + 4 * WIDTH_PERCENT + WIDTH_INTERVAL + WIDTH_AGE + 2,
-	WIDTH_WIDE = WIDTH_NARROW + WIDTH_INTERVAL + WIDTH_RANGE + WIDTH_AGE,
+	WIDTH_WIDE = WIDTH_NARROW + 2 * WIDTH_INTERVAL + WIDTH_RANGE + WIDTH_AGE,
 };
 
 /*
  * How the table is made to fit a terminal; what goes into a pipe has all columns and whole names.  On a
- * terminal with too little room for a name, the intervals of alloc, kept% and age are left out.
+ * terminal with too little room for a name, the intervals of cum, alloc, kept% and age are left out.
  */
 struct layout {
 	size_t name_columns; /* 0: any number */
@@ -178,6 +183,8 @@ static void print_titles(const struct layout *layout)
 	hm_print_column(WIDTH_PERCENT, "sum%");
 	hm_print_column(WIDTH_SIZE, "cum");
 	hm_print_column(WIDTH_PERCENT, "cum%");
+	if (layout->is_wide)
+		hm_print_column(WIDTH_INTERVAL, "±");
 	hm_print_column(WIDTH_SIZE, "alloc");
 	if (layout->is_wide)
 		hm_print_column(WIDTH_INTERVAL, "±");
@@ -230,6 +237,10 @@ static void print_row(const struct hm_function *row, const struct top_options *o
 	print_percent(sum, total);
 	hm_print_column(WIDTH_SIZE, hm_show_bytes(value_of(&row->cum, options->order)).text);
 	print_percent(value_of(&row->cum, options->order), total);
+	if (layout->is_wide)
+		hm_print_column(WIDTH_INTERVAL, hm_show_interval(value_of(&row->cum, options->order),
+								 variance_of(&row->cum, options->order))
+							.text);
 	hm_print_column(WIDTH_SIZE, hm_show_bytes(figures->alloc_bytes).text);
 	if (layout->is_wide)
 		hm_print_column(WIDTH_INTERVAL,

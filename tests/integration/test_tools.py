@@ -361,15 +361,16 @@ def top_rows(text):
     """{function: columns} of the table that `heapmark top` prints."""
     rows = {}
     size = r"(\d+(?:\.\d)? [KMGT]?i?B)"
-    pattern = (rf"^\s*{size}\s+([\d.]+%)\s+([\d.]+%)\s+{size}\s+([\d.]+%)\s+{size}\s*(±\S+)?\s+{size}\s*(±\S+)?"
-               r"\s+(-|[\d.]+%)\s*(\d+-\d+%)?\s+(-|[\d.]+\w+)\s*(±\S+)?  +(\S.*)$")
+    interval = r"\s*(±\S+)?"
+    pattern = (rf"^\s*{size}\s+([\d.]+%)\s+([\d.]+%)\s+{size}\s+([\d.]+%){interval}\s+{size}{interval}\s+{size}{interval}"
+               rf"\s+(-|[\d.]+%)\s*(\d+-\d+%)?\s+(-|[\d.]+\w+){interval}  +(\S.*)$")
     for line in text.splitlines():
         match = re.match(pattern, line)
         if match:
-            rows[match[14]] = dict(zip(
-                ["flat", "flat%", "sum%", "cum", "cum%", "alloc", "alloc interval", "inuse", "interval", "kept",
-                 "kept interval", "age", "age interval"],
-                match.groups()[:13]))
+            rows[match[15]] = dict(zip(
+                ["flat", "flat%", "sum%", "cum", "cum%", "cum interval", "alloc", "alloc interval", "inuse", "interval",
+                 "kept", "kept interval", "age", "age interval"],
+                match.groups()[:14]))
     return rows
 
 
