@@ -258,7 +258,7 @@ def test_ages(place):
 
     equal("a profile knows the mean of each label", ages["profile"], ages["ledger"])
 
-    os.utime(ledger, (cache_begin + 86400.1,) * 2)
+    os.utime(ledger, (cache_begin + 86460,) * 2)
     place.run("dump", "-o", "labelled", ledger)
     old = pprof_rows(labelled, "inuse_space", "-tagfocus=age=24hr:")[0]
     equal("a day later all is old", (old["leak_blocks"][0], old["renew_cache"][0]), (LEAKED_BYTES, CACHED_BYTES))
