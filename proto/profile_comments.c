@@ -219,15 +219,20 @@ void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_lo
 
 const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key)
 {
+	const char *value = NULL;
+
 	for (uint32_t index = 0; index < profile->comment_count; index++) {
 		const char *const comment = hm_profile_string(profile, profile->comments[index]);
 		const char *const name = behind(comment, key_prefix);
 		const char *const rest = name != NULL ? behind(name, key) : NULL;
 
-		if (rest != NULL && *rest == '=')
-			return rest + 1;
+		if (rest == NULL || *rest != '=')
+			continue;
+		if (value != NULL && strcmp(value, rest + 1) != 0)
+			return NULL;
+		value = rest + 1;
 	}
-	return NULL;
+	return value;
 }
 
 void hm_profile_comment_ages(const struct hm_profile *profile, double ret_means_seconds[HM_AGE_COUNT])

@@ -27,7 +27,10 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
  */
 void hm_profile_comment_ages(const struct hm_profile *profile, double ret_means_seconds[HM_AGE_COUNT]);
 
-/* The value of "#heapmark.KEY=VALUE", borrowed from the profile; NULL where there is none. */
+/*
+ * The value of "#heapmark.KEY=VALUE", borrowed from the profile; NULL where there is none, or there are
+ * several that differ: the profile was merged from those of several processes, or moments.
+ */
 const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key);
 
 /* Reads back what was lost; 0 for kinds of which a profile says nothing. */

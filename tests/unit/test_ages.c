@@ -344,8 +344,35 @@ static void test_profile(void)
 	free(buffers[1].bytes);
 }
 
+/* A profile that pprof has merged has the comments of both. */
+static void test_comments(void)
+{
+	struct hm_profile_text strings[] = {
+		{ "", 0 },
+		{ "#heapmark.pid=12", 16 },
+		{ "#heapmark.pid=13", 16 },
+		{ "#heapmark.pidgin=1", 18 },
+		{ "#heapmark.age_ms.600=700500", 27 },
+		{ "#heapmark.comm=a", 16 },
+	};
+	uint32_t comments[] = { 3, 1, 4, 1, 5, 2 };
+	struct hm_profile profile = {
+		.strings = strings, .string_count = 6, .comments = comments, .comment_count = 5
+	};
+	double means[HM_AGE_COUNT];
+
+	CHECK_STR(hm_profile_comment_value(&profile, "pid"), "12");
+	CHECK_STR(hm_profile_comment_value(&profile, "comm"), "a");
+	CHECK(hm_profile_comment_value(&profile, "co") == NULL);
+	hm_profile_comment_ages(&profile, means);
+	CHECK(means[4] == 700.5 && means[3] < 0);
+	profile.comment_count = 6;
+	CHECK(hm_profile_comment_value(&profile, "pid") == NULL);
+}
+
 int main(void)
 {
+	test_comments();
 	test_bounds();
 	test_sums();
 	test_trim();
