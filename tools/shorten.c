@@ -150,7 +150,7 @@ static void cut_middle(char *name, size_t columns)
 	const size_t tail_byte = byte_of(name, all - (kept - head));
 
 	memmove(name + head_bytes + strlen(ellipsis), name + tail_byte, strlen(name + tail_byte) + 1);
-	memcpy(name + head_bytes, ellipsis, strlen(ellipsis));
+	memset(name + head_bytes, ellipsis[0], strlen(ellipsis));
 }
 
 char *hm_shorten_name(const char *name, size_t columns)
