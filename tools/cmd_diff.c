@@ -205,7 +205,7 @@ static void add_row(struct rows *rows, const struct hm_function *old_row, const 
 	const struct hm_function *const n = new_row != NULL ? new_row : &nothing;
 	const enum hm_measure measure = rows->options->measure;
 	const struct row row = {
-		.name = old_row != NULL ? old_row->name : new_row->name,
+		.name = o->name != NULL ? o->name : n->name,
 		.flat = hm_difference_of(&o->flat, &n->flat, measure, same_process),
 		.cum = hm_difference_of(&o->cum, &n->cum, measure, same_process),
 	};
