@@ -54,7 +54,7 @@ static int take_snapshot(const struct hm_ledger_file *ledger, struct hm_snapshot
 	const struct hm_snapshot_options options = {
 		.realtime_ns = now_ns(CLOCK_REALTIME),
 		.monotonic_ticks = hm_process_ticks(),
-		.live_samples = false,
+		.ages = true,
 	};
 
 	return hm_snapshot_take(&source, &options, ret_snapshot, NULL);

@@ -257,8 +257,8 @@ static struct amounts amounts_of(uint64_t size_bytes, float weight)
 	const double variance = w * (w - 1.0); /* (1-p)/p^2 with p = 1/w: docs/accuracy.md */
 
 	return (struct amounts){
-		.objects = (uint64_t)(w * (1 << HM_OBJECTS_FRACTION_BITS) + 0.5),
-		.bytes = (uint64_t)(size * w * (1 << HM_BYTES_FRACTION_BITS) + 0.5),
+		.objects = hm_sample_objects_fixed(weight),
+		.bytes = hm_sample_bytes_fixed(size_bytes, weight),
 		.objects_variance = variance,
 		.bytes_variance = size * size * variance,
 	};

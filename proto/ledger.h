@@ -88,6 +88,23 @@ enum {
 	HM_BYTES_FRACTION_BITS = 6,    /* 2^58 bytes */
 };
 
+/* What a sample adds to them; one of weight 1 exactly, without a detour over a double, which ends at 2^53. */
+static inline uint64_t hm_sample_objects_fixed(float weight)
+{
+	const double objects_fixed = (double)weight * (1 << HM_OBJECTS_FRACTION_BITS) + 0.5;
+
+	return objects_fixed < 0x1p64 ? (uint64_t)objects_fixed : UINT64_MAX;
+}
+
+static inline uint64_t hm_sample_bytes_fixed(uint64_t size_bytes, float weight)
+{
+	const double bytes_fixed = (double)size_bytes * (double)weight * (1 << HM_BYTES_FRACTION_BITS) + 0.5;
+
+	if (weight == 1.0F)
+		return size_bytes << HM_BYTES_FRACTION_BITS;
+	return bytes_fixed < 0x1p64 ? (uint64_t)bytes_fixed : UINT64_MAX;
+}
+
 /*
  * A frame word: which module, and the address to look up in it.
  *

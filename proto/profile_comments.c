@@ -10,6 +10,7 @@ enum { LINE_BYTES = 512 };
 
 static const char key_prefix[] = "#heapmark.";
 static const char loss_prefix[] = "loss.";
+static const char age_prefix[] = "age_ms.";
 
 struct commenting {
 	hm_comment_add *add;
@@ -121,6 +122,36 @@ static void tell_text(struct commenting *commenting, const char *key, const char
 	end_line(commenting);
 }
 
+/*
+ * "#heapmark.age_ms.600=1234567": the mean age, each byte counted alike, of what is labelled 600 seconds.  Of
+ * a label alone a reader would have to guess where between two bounds the ages lie.
+ */
+static void tell_ages(struct commenting *commenting, const struct hm_snapshot *snapshot)
+{
+	double byte_seconds[HM_AGE_COUNT] = { 0 };
+	double bytes[HM_AGE_COUNT] = { 0 };
+
+	for (uint32_t i = 0; i < snapshot->age_count; i++) {
+		const struct hm_age_sum *const sum = &snapshot->ages[i];
+
+		byte_seconds[sum->age] += sum->byte_seconds;
+		bytes[sum->age] += (double)sum->bytes_fixed / (1 << HM_BYTES_FRACTION_BITS);
+	}
+	for (uint32_t age = 0; age < HM_AGE_COUNT; age++) {
+		const double mean_ms = bytes[age] > 0 ? 1000 * byte_seconds[age] / bytes[age] : -1;
+
+		if (!(mean_ms >= 0 && mean_ms < 0x1p63))
+			continue;
+
+		struct hm_text *const text = begin_key(commenting, age_prefix);
+
+		hm_text_add_number(text, hm_age_seconds[age]);
+		hm_text_add(text, "=");
+		hm_text_add_number(text, (uint64_t)(mean_ms + 0.5));
+		end_line(commenting);
+	}
+}
+
 void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char *producer,
 				 hm_comment_add *add, void *context)
 {
@@ -153,6 +184,7 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 	}
 	if (count_skipped(&snapshot->skipped) != 0)
 		tell_number(&commenting, "skipped", count_skipped(&snapshot->skipped));
+	tell_ages(&commenting, snapshot);
 }
 
 /* The text behind `prefix`, or NULL where it begins otherwise. */
@@ -187,16 +219,33 @@ void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_lo
 
 const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key)
 {
-	const size_t prefix_length = strlen(key_prefix);
-	const size_t key_length = strlen(key);
+	const char *value = NULL;
 
-	for (uint32_t i = 0; i < profile->comment_count; i++) {
-		const char *const line = hm_profile_string(profile, profile->comments[i]);
+	for (uint32_t index = 0; index < profile->comment_count; index++) {
+		const char *const comment = hm_profile_string(profile, profile->comments[index]);
+		const char *const name = behind(comment, key_prefix);
+		const char *const rest = name != NULL ? behind(name, key) : NULL;
 
-		if (strncmp(line, key_prefix, prefix_length) == 0 &&
-		    strncmp(line + prefix_length, key, key_length) == 0 &&
-		    line[prefix_length + key_length] == '=')
-			return line + prefix_length + key_length + 1;
+		if (rest == NULL || *rest != '=')
+			continue;
+		if (value != NULL && strcmp(value, rest + 1) != 0)
+			return NULL;
+		value = rest + 1;
 	}
-	return NULL;
+	return value;
+}
+
+void hm_profile_comment_ages(const struct hm_profile *profile, double ret_means_seconds[HM_AGE_COUNT])
+{
+	for (uint32_t age = 0; age < HM_AGE_COUNT; age++) {
+		char key[32];
+		struct hm_text text = hm_text_begin(key, sizeof(key));
+
+		hm_text_add(&text, age_prefix);
+		hm_text_add_number(&text, hm_age_seconds[age]);
+
+		const char *const value = hm_profile_comment_value(profile, key);
+
+		ret_means_seconds[age] = value != NULL ? (double)strtoull(value, NULL, 10) / 1000 : -1;
+	}
 }

@@ -21,6 +21,18 @@ typedef void hm_comment_add(void *context, const char *comment);
 void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char *producer,
 				 hm_comment_add *add, void *context);
 
+/*
+ * Reads back the mean age of what has each label "age" (proto/ages.h), in seconds; negative where a profile
+ * does not say.
+ */
+void hm_profile_comment_ages(const struct hm_profile *profile, double ret_means_seconds[HM_AGE_COUNT]);
+
+/*
+ * The value of "#heapmark.KEY=VALUE", borrowed from the profile; NULL where there is none, or there are
+ * several that differ: the profile was merged from those of several processes, or moments.
+ */
+const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key);
+
 /* Reads back what was lost; 0 for kinds of which a profile says nothing. */
 void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_losses[HM_LOSS_KINDS]);
 

@@ -331,20 +331,10 @@ static int order_modules(struct writer *writer)
 
 /* --- Samples ------------------------------------------------------------------------------------------ */
 
-static void list_values(const struct hm_snapshot_stack *stack, int64_t *ret_values)
-{
-	ret_values[0] = hm_objects_round(stack->alloc.objects_fixed);
-	ret_values[1] = hm_bytes_round(stack->alloc.bytes_fixed);
-	ret_values[2] = hm_objects_round(stack->inuse.objects_fixed);
-	ret_values[3] = hm_bytes_round(stack->inuse.bytes_fixed);
-}
-
 static bool has_values(const struct hm_snapshot_stack *stack)
 {
-	int64_t values[VALUE_COUNT];
-
-	list_values(stack, values);
-	return (values[0] | values[1] | values[2] | values[3]) != 0;
+	return (hm_objects_round(stack->alloc.objects_fixed) | hm_bytes_round(stack->alloc.bytes_fixed) |
+		hm_objects_round(stack->inuse.objects_fixed) | hm_bytes_round(stack->inuse.bytes_fixed)) != 0;
 }
 
 static int choose_samples(struct writer *writer)
@@ -740,29 +730,55 @@ static void emit_sample_types(struct writer *writer)
 	}
 }
 
+/* A stack, or what is of one age of it.  The locations are those of `sample`. */
+static void emit_part(struct writer *writer, Perftools__Profiles__Sample *sample,
+		      const struct hm_part *values)
+{
+	int64_t list[VALUE_COUNT] = { values->alloc_objects, values->alloc_bytes, values->inuse_objects,
+				      values->inuse_bytes };
+	Perftools__Profiles__Label label = PERFTOOLS__PROFILES__LABEL__INIT;
+	Perftools__Profiles__Label *one_label[] = { &label };
+	Perftools__Profiles__Sample *one[] = { sample };
+	Perftools__Profiles__Profile part = PERFTOOLS__PROFILES__PROFILE__INIT;
+
+	sample->n_value = VALUE_COUNT;
+	sample->value = list;
+	sample->n_label = values->age != HM_AGE_NONE;
+	sample->label = one_label;
+	if (values->age != HM_AGE_NONE) {
+		label.key = hm_string_table_index(&writer->strings, HM_AGE_LABEL);
+		label.num = hm_age_seconds[values->age];
+		label.num_unit = hm_string_table_index(&writer->strings, HM_AGE_UNIT);
+	}
+	part.n_sample = 1;
+	part.sample = one;
+	emit_small(writer, &part);
+	writer->written.sample_count++;
+}
+
 static void emit_samples(struct writer *writer)
 {
-	/* A varint has at most 10 bytes; tags and lengths are in the 64. */
-	static_assert((FRAMES_MAX + VALUE_COUNT) * 10 + 64 <= PACKED_BYTES_FIRST, "a sample is a small part");
+	/* A varint has at most 10 bytes; tags, lengths and the label are in the 128. */
+	static_assert((FRAMES_MAX + VALUE_COUNT) * 10 + 128 <= PACKED_BYTES_FIRST,
+		      "a sample is a small part");
 
 	for (uint32_t i = 0; i < writer->sample_count; i++) {
 		uint64_t ids[FRAMES_MAX];
-		int64_t values[VALUE_COUNT];
+		struct hm_part parts[HM_PARTS_MAX];
 		Perftools__Profiles__Sample sample = PERFTOOLS__PROFILES__SAMPLE__INIT;
-		Perftools__Profiles__Sample *one[] = { &sample };
-		Perftools__Profiles__Profile part = PERFTOOLS__PROFILES__PROFILE__INIT;
 		const struct sample *const written = &writer->samples[i];
+		const uint32_t stack_index = (uint32_t)(written->stack - writer->snapshot->stacks);
+		const uint32_t part_count = hm_ages_split(writer->snapshot, stack_index, parts);
 
 		for (uint32_t k = 0; k < written->location_count; k++)
 			ids[k] = (uint64_t)written->locations[k] + 1;
-		list_values(written->stack, values);
 		sample.n_location_id = written->location_count;
 		sample.location_id = ids;
-		sample.n_value = VALUE_COUNT;
-		sample.value = values;
-		part.n_sample = 1;
-		part.sample = one;
-		emit_small(writer, &part);
+		for (uint32_t k = 0; k < part_count; k++) {
+			if (writer->options->ret_stacks != NULL)
+				writer->options->ret_stacks[writer->written.sample_count] = stack_index;
+			emit_part(writer, &sample, &parts[k]);
+		}
 	}
 }
 
@@ -961,7 +977,6 @@ static void finish(struct writer *writer, int error, struct hm_profile_written *
 {
 	if (error == 0 && ret_written != NULL) {
 		*ret_written = writer->written;
-		ret_written->sample_count = writer->sample_count;
 		ret_written->location_count = writer->location_count;
 		ret_written->function_count = writer->function_count;
 		ret_written->raw_bytes = writer->raw_bytes;

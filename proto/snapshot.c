@@ -31,6 +31,9 @@ struct reading {
 		text_budget_bytes; /* strings of a proper ledger do not overlap: together no longer than it */
 	uint64_t reference_ticks;  /* from start_ticks to the moment the figures belong to */
 	uint32_t retries;
+	bool wants_live; /* the options of that name */
+	bool wants_ages;
+	struct hm_ages ages; /* in the temporary arena */
 };
 
 const char *hm_snapshot_fault_text(enum hm_snapshot_fault fault)
@@ -292,7 +295,8 @@ static bool copy_restless(struct reading *reading, uint64_t offset, uint32_t slo
 	return false;
 }
 
-static void add_live(struct reading *reading, const struct hm_ledger_live_bucket *bucket, uint32_t slot)
+/* Returns 0 or -ENOMEM. */
+static int add_live(struct reading *reading, const struct hm_ledger_live_bucket *bucket, uint32_t slot)
 {
 	struct hm_snapshot *const snapshot = reading->snapshot;
 	const struct hm_ledger_live_value *const value = &bucket->values[slot];
@@ -305,13 +309,14 @@ static void add_live(struct reading *reading, const struct hm_ledger_live_bucket
 	float weight;
 
 	if (address == 0)
-		return;
+		return 0;
 	memcpy(&weight, &weight_bits, sizeof(weight));
 	if (weight_bits >= 0x7f800000 || weight < 1.0f) { /* on the bits first: see variance_of */
 		snapshot->skipped.live++;
-		return;
+		return 0;
 	}
-	snapshot->live[snapshot->live_count++] = (struct hm_snapshot_live){
+
+	const struct hm_snapshot_live live = {
 		.address = address & ~reported_bit,
 		.size_bytes = atomic_load_explicit(&value->size_bytes, memory_order_relaxed),
 		.age_ns = age_ticks > UINT64_MAX / NS_PER_TICK ? UINT64_MAX : age_ticks * NS_PER_TICK,
@@ -320,21 +325,31 @@ static void add_live(struct reading *reading, const struct hm_ledger_live_bucket
 		.weight = weight,
 		.reported = (address & reported_bit) != 0,
 	};
+
+	if (reading->wants_live)
+		snapshot->live[snapshot->live_count++] = live;
+	if (reading->wants_ages &&
+	    !hm_ages_add(&reading->ages, live.stack_index, live.size_bytes, live.weight, live.age_ns))
+		return -ENOMEM;
+	return 0;
 }
 
-static void read_bucket(struct reading *reading, uint64_t offset, const struct hm_ledger_live_bucket *first,
-			const struct hm_ledger_live_bucket *second)
+static int read_bucket(struct reading *reading, uint64_t offset, const struct hm_ledger_live_bucket *first,
+		       const struct hm_ledger_live_bucket *second)
 {
-	for (uint32_t slot = 0; slot < HM_LIVE_BUCKET_SLOTS; slot++) {
+	int error = 0;
+
+	for (uint32_t slot = 0; slot < HM_LIVE_BUCKET_SLOTS && error == 0; slot++) {
 		struct hm_ledger_live_bucket anew;
 
 		if (is_settled(first, second, slot))
-			add_live(reading, second, slot);
+			error = add_live(reading, second, slot);
 		else if (copy_restless(reading, offset, slot, &anew))
-			add_live(reading, &anew, slot);
+			error = add_live(reading, &anew, slot);
 		else
 			reading->snapshot->skipped.live++;
 	}
+	return error;
 }
 
 static int read_live_buckets(struct reading *reading, uint64_t offset, uint64_t bucket_count)
@@ -357,8 +372,13 @@ static int read_live_buckets(struct reading *reading, uint64_t offset, uint64_t 
 			reading->snapshot->skipped.late++; /* cut meanwhile */
 			break;
 		}
-		for (size_t i = 0; i < count; i++)
-			read_bucket(reading, at + i * sizeof(*first), &first[i], &second[i]);
+		for (size_t i = 0; i < count; i++) {
+			const int error =
+				read_bucket(reading, at + i * sizeof(*first), &first[i], &second[i]);
+
+			if (error != 0)
+				return error;
+		}
 		done += count;
 	}
 	return reading->window.error != 0 ? reading->window.error : reading->recheck.error;
@@ -381,10 +401,12 @@ static int read_live(struct reading *reading)
 		}
 		count_all += counts[i];
 	}
-	snapshot->live = hm_arena_allocate_array(&snapshot->arena, count_all * HM_LIVE_BUCKET_SLOTS,
-						 sizeof(*snapshot->live));
-	if (snapshot->live == NULL)
-		return -ENOMEM;
+	if (reading->wants_live) {
+		snapshot->live = hm_arena_allocate_array(&snapshot->arena, count_all * HM_LIVE_BUCKET_SLOTS,
+							 sizeof(*snapshot->live));
+		if (snapshot->live == NULL)
+			return -ENOMEM;
+	}
 	for (uint32_t i = 0; i < HM_SEGMENTS_MAX; i++) {
 		const int error = read_live_buckets(reading, live_segment_offset(reading, i), counts[i]);
 
@@ -581,17 +603,19 @@ static int read_tables(struct reading *reading, const struct hm_snapshot_options
 
 	if (error == 0)
 		error = read_identity(reading, options);
-	if (error == 0 && options->live_samples)
+	if (error == 0 && (reading->wants_live || reading->wants_ages))
 		error = read_live(reading);
 	if (error == 0)
 		error = hm_snapshot_read_stacks(snapshot, &reading->window, reading->header->dropped_unit,
 						reading->header->overflow_unit);
 	if (error != 0)
 		return error;
-	if (options->live_samples)
-		link_live(snapshot);
+	link_live(snapshot);
+	if (reading->wants_ages)
+		error = hm_ages_finish(&reading->ages, snapshot);
 
-	error = copy_header(reading);
+	if (error == 0)
+		error = copy_header(reading);
 	if (error == 0)
 		error = read_modules(reading);
 	return error != 0 ? error : read_gauges(reading);
@@ -630,11 +654,16 @@ int hm_snapshot_take(const struct hm_source *source, const struct hm_snapshot_op
 		     struct hm_snapshot *ret_snapshot, enum hm_snapshot_fault *ret_fault)
 {
 	struct hm_snapshot snapshot = { 0 };
-	struct reading reading = { .snapshot = &snapshot };
+	struct reading reading = {
+		.snapshot = &snapshot,
+		.wants_live = options->live_samples,
+		.wants_ages = options->ages,
+	};
 	enum hm_snapshot_fault fault;
 
 	hm_arena_init(&snapshot.arena, SIZE_MAX);
 	hm_arena_init(&reading.temporary, SIZE_MAX);
+	hm_ages_init(&reading.ages, &reading.temporary);
 	const int error = take(&reading, source, options, &fault);
 	hm_arena_done(&reading.temporary);
 	if (error != 0) {

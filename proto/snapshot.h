@@ -43,6 +43,7 @@
 #ifndef HM_PROTO_SNAPSHOT_H
 #define HM_PROTO_SNAPSHOT_H
 
+#include "proto/ages.h"
 #include "proto/arena.h"
 #include "proto/ledger.h"
 #include "proto/source.h"
@@ -76,6 +77,7 @@ struct hm_snapshot_options {
 	 * instead. */
 	uint64_t monotonic_ticks;
 	bool live_samples; /* copy the live table too; a profile does not need it */
+	bool ages;         /* read it and keep how old what is live is (proto/ages.h) */
 };
 
 /* What one stack, or many, amounts to. */
@@ -173,6 +175,8 @@ struct hm_snapshot {
 	uint32_t module_count;
 	struct hm_snapshot_live *live; /* NULL unless asked for */
 	uint64_t live_count;
+	struct hm_age_sum *ages; /* ascending by stack, then age; NULL unless asked for */
+	uint32_t age_count;
 	struct hm_snapshot_gauge *gauges;
 	uint32_t gauge_count;
 

@@ -278,7 +278,7 @@ int hm_call_tree_build(const struct hm_view *view, bool by_alloc, struct hm_call
 		.mapping_names = make_names(view->profile.mapping_count),
 	};
 	struct hm_prune prune;
-	const int error = hm_prune_init(&view->profile, &prune);
+	const int error = hm_prune_init(&view->profile, &view->profile, &prune);
 
 	make_room_for_nodes(&building);
 	building.tree.nodes[HM_CALL_ROOT] = (struct hm_call_node){

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static bool quiet;
@@ -109,6 +110,15 @@ const char *hm_style(FILE *stream, enum hm_style style)
 	};
 
 	return has_colours(stream) ? sequences[style] : "";
+}
+
+size_t hm_terminal_columns(FILE *stream)
+{
+	struct winsize size;
+
+	if (isatty(fileno(stream)) != 1 || ioctl(fileno(stream), TIOCGWINSZ, &size) != 0)
+		return 0;
+	return size.ws_col;
 }
 
 static struct hm_shown format_text(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -53,6 +53,9 @@ void hm_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* What to type next, after hm_fail: printed even when quiet. */
 void hm_advise(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The width of the terminal that `stream` is; 0 where it is none, or has no width. */
+size_t hm_terminal_columns(FILE *stream);
+
 enum hm_style { HM_STYLE_PLAIN, HM_STYLE_BOLD, HM_STYLE_RED, HM_STYLE_YELLOW };
 
 /* The escape sequence that switches to `style` on `stream`, or "" where there are no colours. */

@@ -213,7 +213,8 @@ static int check_ledger(const char *argument, const struct hm_input *input)
 {
 	struct hm_snapshot snapshot;
 	enum hm_snapshot_fault fault = HM_SNAPSHOT_UNREADABLE;
-	const int error = hm_ledger_snapshot(input->descriptor, input->pid != 0, true, &snapshot, &fault);
+	const int error =
+		hm_ledger_snapshot(input->descriptor, input->pid != 0, HM_LEDGER_LIVE, &snapshot, &fault);
 
 	if (error != 0)
 		return reject_ledger(argument, error, fault);

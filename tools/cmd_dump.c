@@ -14,11 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_NO_SYMBOLS = HM_OPTION_LONG_ONLY };
+enum { OPTION_NO_SYMBOLS = HM_OPTION_LONG_ONLY, OPTION_NO_LABELS };
 
 struct dump_options {
 	const char *output;         /* NULL: a name of its own for each; "-": standard output */
 	struct hm_symbols *symbols; /* borrowed; NULL: no names are wanted */
+	bool no_labels;
 };
 
 static bool parse_options(const struct hm_verb *verb, int argc, char **argv, struct dump_options *ret_options)
@@ -28,6 +29,8 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv, str
 	while ((letter = hm_verb_option(verb, argc, argv)) != -1) {
 		if (letter == 'o')
 			ret_options->output = optarg;
+		else if (letter == OPTION_NO_LABELS)
+			ret_options->no_labels = true;
 		else
 			ret_options->symbols = NULL;
 	}
@@ -149,7 +152,8 @@ static int dump(const struct hm_verb *verb, const char *argument, const struct d
 	if (input.kind == HM_INPUT_PROFILE) {
 		hm_fail("%s: not a ledger, so there is nothing to make a profile of", argument);
 		hm_advise("heapmark check %s", argument);
-	} else if ((error = hm_ledger_snapshot(input.descriptor, input.pid != 0, false, &snapshot, &fault)) !=
+	} else if ((error = hm_ledger_snapshot(input.descriptor, input.pid != 0,
+					       options->no_labels ? 0 : HM_LEDGER_AGES, &snapshot, &fault)) !=
 		   0) {
 		hm_fail("%s: %s, so no profile was written", argument,
 			fault == HM_SNAPSHOT_UNREADABLE ? strerror(-error) : hm_snapshot_fault_text(fault));
@@ -220,13 +224,14 @@ static int dump_main(const struct hm_verb *verb, int argc, char **argv)
 static const struct hm_option dump_options[] = {
 	{ 'o', "output", "FILE", "write there, replacing what is there; - is standard output" },
 	{ OPTION_NO_SYMBOLS, "no-symbols", NULL, "addresses only, for a symboliser that comes later" },
+	{ OPTION_NO_LABELS, "no-labels", NULL, "do not split what is in use by its age" },
 	{ 0 },
 };
 
 const struct hm_verb hm_verb_dump = {
 	.name = "dump",
 	.summary = "writes a profile of a process that runs, or of the ledger it has left",
-	.synopsis = "[-o FILE] [--no-symbols] PID|LEDGER...",
+	.synopsis = "[-o FILE] [--no-symbols] [--no-labels] PID|LEDGER...",
 	.text = "Writes a profile of a process as it is now, or of a ledger (heapmark.NAME.PID.ledger) that "
 		"was\n"
 		"left behind.  The process is not stopped and not signalled; it may hang.  The ledger "

@@ -27,6 +27,7 @@ enum {
 	OPTION_EVERY = HM_OPTION_LONG_ONLY,
 	OPTION_NO_CHILDREN,
 	OPTION_NO_SYMBOLS,
+	OPTION_NO_LABELS,
 };
 
 /* A profile of a large program takes about as long to write: faster would be snapshots and nothing else. */
@@ -39,6 +40,7 @@ struct run_options {
 	double every_seconds; /* 0: no snapshots */
 	bool no_children;
 	bool no_symbols;
+	bool no_labels;
 };
 
 static bool parse_options(const struct hm_verb *verb, int argc, char **argv, struct run_options *ret_options)
@@ -69,6 +71,9 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv, str
 			return false;
 		case OPTION_NO_SYMBOLS:
 			ret_options->no_symbols = true;
+			break;
+		case OPTION_NO_LABELS:
+			ret_options->no_labels = true;
 			break;
 		default:
 			ret_options->no_children = true;
@@ -374,6 +379,7 @@ static int run_command(char **command, const struct run_options *options, const 
 		.directory = directory,
 		.run_id = run_id,
 		.symbols = options->no_symbols ? NULL : &symbols,
+		.no_labels = options->no_labels,
 	};
 	struct progress progress = { .run = &run,
 				     .every_ns = (uint64_t)(options->every_seconds * NS_PER_SECOND) };
@@ -432,13 +438,15 @@ static const struct hm_option run_options[] = {
 	  "also a profile of every process at this interval:\n...0001.pb.gz, ...0002.pb.gz" },
 	{ OPTION_NO_CHILDREN, "no-children", NULL, "COMMAND itself only, not what it forks or executes" },
 	{ OPTION_NO_SYMBOLS, "no-symbols", NULL, "addresses only; names come later, by heapmark symbolize" },
+	{ OPTION_NO_LABELS, "no-labels", NULL, "do not split what is in use by its age" },
 	{ 0 },
 };
 
 const struct hm_verb hm_verb_run = {
 	.name = "run",
 	.summary = "runs a program and writes a profile of each of its processes",
-	.synopsis = "[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--no-symbols] [--] COMMAND...",
+	.synopsis = "[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--no-symbols] [--no-labels] [--]\n"
+		    "                    COMMAND...",
 	.text = "Runs COMMAND with the library in it.  Afterwards there is a profile of every process that\n"
 		"allocated enough to be sampled, whatever its end: heapmark.NAME.PID.pb.gz\n"
 		"The exit status is COMMAND's: 128+N if signal N ended it; 125 if heapmark itself failed,\n"

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* heapmark top: the functions that allocate most, or keep most, as a table. */
-#include "proto/profile_comments.h"
 #include "tools/cli.h"
+#include "tools/estimates.h"
 #include "tools/functions.h"
 #include "tools/input.h"
-#include "tools/summary.h"
+#include "tools/table.h"
 #include "tools/verb.h"
 #include "tools/view.h"
+#include "tools/view_argument.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -82,23 +83,22 @@ static double value_of(const struct hm_view_figures *figures, enum order order)
 	return order == BY_ALLOC ? figures->alloc_bytes : figures->inuse_bytes;
 }
 
-static double kept_of(const struct hm_view_figures *figures)
+static double variance_of(const struct hm_view_figures *figures, enum order order)
 {
-	return figures->alloc_bytes > 0 ? figures->inuse_bytes / figures->alloc_bytes : 0;
+	return order == BY_ALLOC ? figures->alloc_variance : figures->inuse_variance;
 }
 
-static double age_seconds_of(const struct hm_view_figures *figures)
-{
-	return figures->aged_bytes > 0 ? figures->age_byte_seconds / figures->aged_bytes : 0;
-}
-
+/*
+ * What to order by.  kept: the lower end of the interval, so that one sample that happens to live (21 % to
+ * 100 %) does not stand above what is known to be kept.
+ */
 static double sort_key(const struct hm_view_figures *figures, enum order order)
 {
 	switch (order) {
 	case BY_KEPT:
-		return kept_of(figures);
+		return hm_kept_of(figures).low;
 	case BY_AGE:
-		return age_seconds_of(figures);
+		return hm_mean_age_of(figures).seconds;
 	default:
 		return value_of(figures, order);
 	}
@@ -131,19 +131,40 @@ static int compare_rows(const void *a, const void *b, void *context)
 	return strcmp(left->name, right->name);
 }
 
+/* Widths of columns, with a blank in front. */
+enum {
+	WIDTH_SIZE = 10,
+	WIDTH_PERCENT = 8,
+	WIDTH_INTERVAL = 7,
+	WIDTH_RANGE = 9,
+	WIDTH_AGE = 8,
+	WIDTH_NARROW = 4 * WIDTH_SIZE + 4 * WIDTH_PERCENT + WIDTH_INTERVAL + WIDTH_AGE + 2,
+	WIDTH_WIDE = WIDTH_NARROW + 2 * WIDTH_INTERVAL + WIDTH_RANGE + WIDTH_AGE,
+};
+
+/*
+ * How the table is made to fit a terminal; what goes into a pipe has all columns and whole names.  On a
+ * terminal with too little room for a name, the intervals of cum, alloc, kept% and age are left out.
+ */
+struct layout {
+	size_t name_columns; /* 0: any number */
+	bool is_wide;
+};
+
+static struct layout make_layout(void)
+{
+	const size_t columns = hm_terminal_columns(stdout);
+	const bool is_wide = columns == 0 || columns >= (size_t)WIDTH_WIDE + HM_NAME_COLUMNS_MIN;
+
+	return (struct layout){
+		.name_columns = hm_name_columns(is_wide ? WIDTH_WIDE : WIDTH_NARROW),
+		.is_wide = is_wide,
+	};
+}
+
 static double percent_of(double part, double total)
 {
 	return total != 0 ? 100 * part / total : 0;
-}
-
-/* A column, aligned to the right; printf would count the two bytes of "±" as two columns. */
-static void print_column(int width, const char *text)
-{
-	int columns = 0;
-
-	for (const char *place = text; *place != '\0'; place++)
-		columns += ((unsigned char)*place & 0xc0) != 0x80;
-	(void)printf("%*s%s", width > columns ? width - columns : 0, "", text);
 }
 
 static void print_percent(double part, double total)
@@ -151,36 +172,84 @@ static void print_percent(double part, double total)
 	char text[32];
 
 	(void)snprintf(text, sizeof(text), "%.2f%%", percent_of(part, total));
-	print_column(8, text);
+	hm_print_column(WIDTH_PERCENT, text);
 }
 
-static void print_titles(void)
+static void print_titles(const struct layout *layout)
 {
-	(void)printf("%s%10s%8s%8s%11s%8s%11s%11s%7s%8s%8s  %s%s\n", hm_style(stdout, HM_STYLE_BOLD), "flat",
-		     "flat%", "sum%", "cum", "cum%", "alloc", "inuse", "", "kept%", "age", "function",
-		     hm_style(stdout, HM_STYLE_PLAIN));
+	(void)fputs(hm_style(stdout, HM_STYLE_BOLD), stdout);
+	hm_print_column(WIDTH_SIZE, "flat");
+	hm_print_column(WIDTH_PERCENT, "flat%");
+	hm_print_column(WIDTH_PERCENT, "sum%");
+	hm_print_column(WIDTH_SIZE, "cum");
+	hm_print_column(WIDTH_PERCENT, "cum%");
+	if (layout->is_wide)
+		hm_print_column(WIDTH_INTERVAL, "±");
+	hm_print_column(WIDTH_SIZE, "alloc");
+	if (layout->is_wide)
+		hm_print_column(WIDTH_INTERVAL, "±");
+	hm_print_column(WIDTH_SIZE, "inuse");
+	hm_print_column(WIDTH_INTERVAL, "±");
+	hm_print_column(WIDTH_PERCENT, "kept%");
+	if (layout->is_wide)
+		hm_print_column(WIDTH_RANGE, "95%");
+	hm_print_column(WIDTH_AGE, "age");
+	if (layout->is_wide)
+		hm_print_column(WIDTH_AGE, "±");
+	(void)printf("  function%s\n", hm_style(stdout, HM_STYLE_PLAIN));
 }
 
-static void print_row(const struct hm_function *row, const struct top_options *options, double total,
-		      double sum)
+static void print_kept(const struct hm_view_figures *figures, const struct layout *layout)
 {
-	const struct hm_view_figures *const figures = figures_of(row, options);
-	char kept[32] = "-";
+	const struct hm_kept kept = hm_kept_of(figures);
+	char text[32] = "-";
+	char range[32] = "";
 
 	if (figures->alloc_bytes > 0)
-		(void)snprintf(kept, sizeof(kept), "%.1f%%", 100 * kept_of(figures));
-	print_column(10, hm_show_bytes(value_of(&row->flat, options->order)).text);
+		(void)snprintf(text, sizeof(text), "%.1f%%", 100 * kept.part);
+	if (kept.low < kept.high)
+		(void)snprintf(range, sizeof(range), "%.0f-%.0f%%", 100 * kept.low, 100 * kept.high);
+	hm_print_column(WIDTH_PERCENT, text);
+	if (layout->is_wide)
+		hm_print_column(WIDTH_RANGE, range);
+}
+
+static void print_age(const struct hm_view_figures *figures, const struct layout *layout)
+{
+	const struct hm_mean_age age = hm_mean_age_of(figures);
+	char interval[40] = "";
+
+	hm_print_column(WIDTH_AGE, figures->aged_bytes > 0 ? hm_show_duration(age.seconds).text : "-");
+	if (age.variance > 0)
+		(void)snprintf(interval, sizeof(interval), "±%s",
+			       hm_show_duration(hm_half_width(age.variance)).text);
+	if (layout->is_wide)
+		hm_print_column(WIDTH_AGE, interval);
+}
+
+static void print_row(const struct hm_function *row, const struct top_options *options,
+		      const struct layout *layout, double total, double sum)
+{
+	const struct hm_view_figures *const figures = figures_of(row, options);
+
+	hm_print_column(WIDTH_SIZE, hm_show_bytes(value_of(&row->flat, options->order)).text);
 	print_percent(value_of(&row->flat, options->order), total);
 	print_percent(sum, total);
-	print_column(11, hm_show_bytes(value_of(&row->cum, options->order)).text);
+	hm_print_column(WIDTH_SIZE, hm_show_bytes(value_of(&row->cum, options->order)).text);
 	print_percent(value_of(&row->cum, options->order), total);
-	print_column(11, hm_show_bytes(figures->alloc_bytes).text);
-	print_column(11, hm_show_bytes(figures->inuse_bytes).text);
-	print_column(7, hm_show_interval(figures->inuse_bytes, figures->inuse_variance).text);
-	print_column(8, kept);
-	print_column(8, figures->aged_bytes > 0 ? hm_show_duration(age_seconds_of(figures)).text : "-");
-	hm_make_printable(row->name);
-	(void)printf("  %s\n", row->name);
+	if (layout->is_wide)
+		hm_print_column(WIDTH_INTERVAL, hm_show_interval(value_of(&row->cum, options->order),
+								 variance_of(&row->cum, options->order))
+							.text);
+	hm_print_column(WIDTH_SIZE, hm_show_bytes(figures->alloc_bytes).text);
+	if (layout->is_wide)
+		hm_print_column(WIDTH_INTERVAL,
+				hm_show_interval(figures->alloc_bytes, figures->alloc_variance).text);
+	hm_print_column(WIDTH_SIZE, hm_show_bytes(figures->inuse_bytes).text);
+	hm_print_column(WIDTH_INTERVAL, hm_show_interval(figures->inuse_bytes, figures->inuse_variance).text);
+	print_kept(figures, layout);
+	print_age(figures, layout);
+	hm_print_name(row->name, layout->name_columns);
 }
 
 /* Moves the rows worth showing to the front.  Returns how many there are. */
@@ -217,9 +286,12 @@ static void print_table(struct hm_functions *functions, struct top_options *opti
 	for (size_t i = 0; i < shown; i++)
 		sum += value_of(&functions->rows[i].flat, options->order);
 
+	const struct hm_shown alloc_interval = hm_show_interval(total->alloc_bytes, total->alloc_variance);
 	const struct hm_shown interval = hm_show_interval(total->inuse_bytes, total->inuse_variance);
+	const struct layout layout = make_layout();
 
-	(void)printf("%s allocated, %s%s%s in use\n", hm_show_bytes(total->alloc_bytes).text,
+	(void)printf("%s%s%s allocated, %s%s%s in use\n", hm_show_bytes(total->alloc_bytes).text,
+		     alloc_interval.text[0] != '\0' ? " " : "", alloc_interval.text,
 		     hm_show_bytes(total->inuse_bytes).text, interval.text[0] != '\0' ? " " : "",
 		     interval.text);
 	(void)printf("%zu of %zu functions, by %s%s, with %.2f%% of the %s %s", shown, functions->row_count,
@@ -230,11 +302,11 @@ static void print_table(struct hm_functions *functions, struct top_options *opti
 		(void)printf("; %zu below %.1f%% left out", functions->row_count - selected,
 			     100 * left_out_below);
 	(void)printf("\n\n");
-	print_titles();
+	print_titles(&layout);
 	sum = 0;
 	for (size_t i = 0; i < shown; i++) {
 		sum += value_of(&functions->rows[i].flat, options->order);
-		print_row(&functions->rows[i], options, total_value, sum);
+		print_row(&functions->rows[i], options, &layout, total_value, sum);
 	}
 }
 
@@ -242,45 +314,24 @@ static void print_table(struct hm_functions *functions, struct top_options *opti
 static int add_argument(const struct hm_verb *verb, const char *argument, const struct top_options *options,
 			struct hm_functions *functions)
 {
-	struct hm_input input;
 	struct hm_view view;
-	const char *reason = NULL;
-	int error = hm_input_open(argument, &input);
+	bool loaded = false;
+	const int status = hm_view_argument(verb->name, argument, &view, &loaded);
 
-	if (error != 0) {
-		hm_input_explain(verb->name, argument, error);
-		return HM_EXIT_USAGE;
-	}
-	error = hm_view_load(&input, &view, &reason);
-	hm_input_close(&input);
-	if (error != 0) {
-		hm_fail("%s: %s", argument, reason);
-		hm_advise("heapmark check %s", argument);
-		return HM_EXIT_USAGE;
-	}
-	if (hm_functions_add(functions, &view, options->by_lines) != 0)
-		hm_warn("%s: its drop_frames cannot be understood, so allocation functions are shown",
-			argument);
-
-	const bool is_damaged = view.is_damaged;
-	uint64_t losses[HM_LOSS_KINDS];
-
-	hm_profile_comment_losses(&view.profile, losses);
-	hm_warn_losses(argument, losses);
+	if (!loaded)
+		return status;
+	if (hm_functions_add(functions, &view, &view.profile, options->by_lines) != 0)
+		hm_warn_not_hidden(argument);
 	hm_view_done(&view);
-	if (!is_damaged)
-		return HM_EXIT_DONE;
-	hm_fail("%s: the ledger is damaged; what could be read of it is shown", argument);
-	hm_advise("heapmark check %s", argument);
-	return HM_EXIT_USAGE;
+	return status;
 }
 
 static int show(struct hm_functions *functions, struct top_options *options)
 {
 	if (options->order == BY_AGE && !(functions->total.aged_bytes > 0)) {
-		hm_fail("--by age: ages are known from a process or a ledger only; a profile does not hold "
-			"them");
-		hm_advise("heapmark top --by age PID");
+		hm_fail("--by age: no ages are known: nothing is in use, or the profile was written with "
+			"--no-labels");
+		hm_advise("heapmark top --by inuse ...");
 		return HM_EXIT_USAGE;
 	}
 	if (options->by_lines && !functions->has_lines)
@@ -320,7 +371,8 @@ static const struct hm_option top_options[] = {
 	{ 'n', "rows", "N", "at most N rows (default 20); 0: all" },
 	{ OPTION_BY, "by", "ORDER",
 	  "inuse: what is in use (default); alloc: what was allocated;\n"
-	  "kept: in use of what was allocated; age: mean age of what is in use" },
+	  "kept: in use of what was allocated, at least; age: mean age of what\n"
+	  "is in use" },
 	{ OPTION_CUM, "cum", NULL,
 	  "order by a function with all that it called, and show alloc,\n"
 	  "inuse, kept% and age of that too" },
@@ -334,10 +386,10 @@ const struct hm_verb hm_verb_top = {
 	.synopsis = "[-n N] [--by inuse|alloc|kept|age] [--cum] [--lines] PID|LEDGER|PROFILE...",
 	.text = "A table of functions.  flat: what a function allocated itself; cum: with all that it "
 		"called;\n"
-		"alloc: allocated since the start; inuse: allocated and not freed, with the 95 % interval of "
-		"the\n"
-		"estimate; kept%: inuse of alloc; age: mean age of what is in use (not known from a "
-		"PROFILE).\n"
+		"alloc: allocated since the start; inuse: allocated and not freed; kept%: inuse of alloc; "
+		"age: "
+		"mean\n"
+		"age of what is in use; behind each its 95 % interval, where it is an estimate.\n"
 		"Several arguments are added up.  A directory stands for all profiles and ledgers in it.",
 	.options = top_options,
 	.usage_status = HM_EXIT_USAGE,

@@ -177,11 +177,12 @@ static void add_sample(struct hm_functions *functions, const struct hm_view *vie
 	}
 }
 
-int hm_functions_add(struct hm_functions *functions, const struct hm_view *view, bool by_lines)
+int hm_functions_add(struct hm_functions *functions, const struct hm_view *view,
+		     const struct hm_profile *rules, bool by_lines)
 {
 	struct location_rows rows;
 	struct hm_prune prune;
-	const int error = hm_prune_init(&view->profile, &prune);
+	const int error = hm_prune_init(&view->profile, rules, &prune);
 
 	location_rows_init(functions, &view->profile, by_lines, &rows);
 	for (uint32_t i = 0; i < view->profile.sample_count; i++)
@@ -189,6 +190,16 @@ int hm_functions_add(struct hm_functions *functions, const struct hm_view *view,
 	location_rows_done(&rows);
 	hm_prune_done(&prune);
 	return error;
+}
+
+const struct hm_function *hm_functions_find(const struct hm_functions *functions, const char *name)
+{
+	if (functions->slot_count == 0)
+		return NULL;
+
+	const size_t index = *find_slot(functions, name);
+
+	return index != 0 ? &functions->rows[index - 1] : NULL;
 }
 
 void hm_functions_done(struct hm_functions *functions)

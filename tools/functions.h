@@ -37,9 +37,14 @@ struct hm_functions {
 
 /*
  * Adds the samples of a view.  by_lines: a function's lines are rows of their own.  Frames that the profile
- * wants hidden are left out; where its expression cannot be understood, returns -EINVAL and has hidden none.
+ * `rules` wants hidden (the view's own, or the one it is compared with; borrowed for the call) are left out;
+ * where its expression cannot be understood, returns -EINVAL and has hidden none.
  */
-int hm_functions_add(struct hm_functions *functions, const struct hm_view *view, bool by_lines);
+int hm_functions_add(struct hm_functions *functions, const struct hm_view *view,
+		     const struct hm_profile *rules, bool by_lines);
+
+/* The row of that name, borrowed; NULL where there is none. */
+const struct hm_function *hm_functions_find(const struct hm_functions *functions, const char *name);
 
 /* Accepts a zeroed table. */
 void hm_functions_done(struct hm_functions *functions);

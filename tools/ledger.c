@@ -45,10 +45,13 @@ static uint64_t monotonic_ticks(void)
 	       (uint64_t)now.tv_nsec / (NS_PER_SECOND / HM_TICKS_PER_SECOND);
 }
 
-int hm_ledger_snapshot(int descriptor, bool is_running, bool live_samples, struct hm_snapshot *ret_snapshot,
+int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, struct hm_snapshot *ret_snapshot,
 		       enum hm_snapshot_fault *ret_fault)
 {
-	struct hm_snapshot_options options = { .live_samples = live_samples };
+	struct hm_snapshot_options options = {
+		.live_samples = (extras & HM_LEDGER_LIVE) != 0,
+		.ages = (extras & HM_LEDGER_AGES) != 0,
+	};
 	struct hm_source source;
 	struct stat status;
 	struct timespec now;

@@ -24,12 +24,17 @@ struct hm_ledger_identity {
 /* False where the file does not begin as a ledger of this version. */
 bool hm_ledger_identify(int descriptor, struct hm_ledger_identity *ret_identity);
 
+/* What a snapshot has beside stacks, modules and gauges; may be added up. */
+enum hm_ledger_extra {
+	HM_LEDGER_LIVE = 1, /* live samples, one by one */
+	HM_LEDGER_AGES = 2, /* live samples by stack and age: the labels of a profile */
+};
+
 /*
  * Takes a snapshot of the ledger behind `descriptor`, as of now where the process still runs and as of the
- * last modification where it does not.  Live samples are copied too where they are asked for. Errors as
- * hm_snapshot_take.
+ * last modification where it does not.  `extras`: enum hm_ledger_extra.  Errors as hm_snapshot_take.
  */
-int hm_ledger_snapshot(int descriptor, bool is_running, bool live_samples, struct hm_snapshot *ret_snapshot,
+int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, struct hm_snapshot *ret_snapshot,
 		       enum hm_snapshot_fault *ret_fault);
 
 /*

@@ -46,14 +46,13 @@ static uint32_t count_hidden(const struct hm_profile *profile, const struct hm_p
 	return 0;
 }
 
-int hm_prune_init(const struct hm_profile *profile, struct hm_prune *ret_prune)
+int hm_prune_init(const struct hm_profile *profile, const struct hm_profile *rules,
+		  struct hm_prune *ret_prune)
 {
 	struct hm_frame_expression drop;
 	struct hm_frame_expression keep;
-	const int drop_error =
-		hm_frame_expression_init(hm_profile_string(profile, profile->drop_frames), &drop);
-	const int keep_error =
-		hm_frame_expression_init(hm_profile_string(profile, profile->keep_frames), &keep);
+	const int drop_error = hm_frame_expression_init(hm_profile_string(rules, rules->drop_frames), &drop);
+	const int keep_error = hm_frame_expression_init(hm_profile_string(rules, rules->keep_frames), &keep);
 	const bool understood = drop_error == 0 && keep_error == 0;
 
 	ret_prune->hidden_lines = calloc(profile->location_count + 1, sizeof(ret_prune->hidden_lines[0]));

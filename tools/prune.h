@@ -18,8 +18,12 @@ struct hm_prune {
 	uint32_t *hidden_lines; /* owned; for each location, how many of its inner lines are hidden */
 };
 
-/* Returns 0, or -EINVAL where an expression cannot be understood: then nothing is hidden. */
-int hm_prune_init(const struct hm_profile *profile, struct hm_prune *ret_prune);
+/*
+ * `rules` (borrowed for the call) is the profile whose expressions count: itself, or the one it is compared
+ * with.  Returns 0, or -EINVAL where an expression cannot be understood (see above): then nothing is hidden.
+ */
+int hm_prune_init(const struct hm_profile *profile, const struct hm_profile *rules,
+		  struct hm_prune *ret_prune);
 void hm_prune_done(struct hm_prune *prune);
 
 /*

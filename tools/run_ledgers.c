@@ -120,6 +120,11 @@ static int write_profile(struct hm_run *run, const struct run_ledger *ledger,
 	return error;
 }
 
+static unsigned int extras_of(const struct hm_run *run)
+{
+	return run->no_labels ? 0 : HM_LEDGER_AGES;
+}
+
 /* The process is gone: its ledger becomes a profile. */
 static void convert(struct hm_run *run, const struct run_ledger *ledger)
 {
@@ -127,7 +132,7 @@ static void convert(struct hm_run *run, const struct run_ledger *ledger)
 	enum hm_snapshot_fault fault = HM_SNAPSHOT_UNREADABLE;
 	char stem[PATH_MAX];
 	char path[PATH_MAX];
-	int error = hm_ledger_snapshot(ledger->descriptor, false, false, &snapshot, &fault);
+	int error = hm_ledger_snapshot(ledger->descriptor, false, extras_of(run), &snapshot, &fault);
 
 	if (error != 0) {
 		add_failure(run, ledger->path, &fault, error);
@@ -237,7 +242,7 @@ static void snapshot_ledger(struct pass *pass, const struct run_ledger *ledger)
 	char path[PATH_MAX];
 
 	if (ledger->writer == 0 ||
-	    hm_ledger_snapshot(ledger->descriptor, true, false, &snapshot, &fault) != 0)
+	    hm_ledger_snapshot(ledger->descriptor, true, extras_of(pass->run), &snapshot, &fault) != 0)
 		return; /* one that cannot be read will be a failure of the end */
 	(void)snprintf(addition, sizeof(addition), ".%04u", pass->number);
 	make_stem(ledger, addition, stem);
@@ -314,7 +319,7 @@ static void finish_ledger(struct pass *pass, const struct run_ledger *ledger)
 
 		again.writer = find_writer(pass, ledger);
 		if (wait_for_end(pass, &again) != 0) {
-			if (hm_ledger_snapshot(ledger->descriptor, true, false, &snapshot, &fault) == 0)
+			if (hm_ledger_snapshot(ledger->descriptor, true, 0, &snapshot, &fault) == 0)
 				add_survivor(pass->run, ledger, &snapshot);
 			hm_snapshot_done(&snapshot);
 			return;

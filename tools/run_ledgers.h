@@ -48,6 +48,7 @@ struct hm_run {
 	const char *directory; /* borrowed; as it stands in messages */
 	uint64_t run_id;
 	struct hm_symbols *symbols; /* borrowed; NULL: profiles have addresses only */
+	bool no_labels;             /* profiles do not split what is in use by its age */
 
 	/* All owned; released by hm_run_done. */
 	struct hm_run_profile *profiles;

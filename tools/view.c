@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/view.h"
 
+#include "proto/ages.h"
+#include "proto/profile_comments.h"
 #include "tools/ledger.h"
 #include "tools/profile_file.h"
 
@@ -10,16 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-void hm_view_add(struct hm_view_figures *sum, const struct hm_view_figures *figures)
-{
-	sum->alloc_bytes += figures->alloc_bytes;
-	sum->inuse_bytes += figures->inuse_bytes;
-	sum->alloc_variance += figures->alloc_variance;
-	sum->inuse_variance += figures->inuse_variance;
-	sum->aged_bytes += figures->aged_bytes;
-	sum->age_byte_seconds += figures->age_byte_seconds;
-}
 
 /* Where the four values of a sample are, in a profile of any producer. */
 struct types {
@@ -36,6 +28,11 @@ static bool find_types(const struct hm_profile *profile, struct types *ret_types
 	ret_types->inuse_objects = hm_profile_find_sample_type(profile, "inuse_objects");
 	ret_types->inuse_space = hm_profile_find_sample_type(profile, "inuse_space");
 	return ret_types->alloc_space != HM_PROFILE_NONE && ret_types->inuse_space != HM_PROFILE_NONE;
+}
+
+static bool counts_bytes(const struct hm_profile *profile, uint32_t type)
+{
+	return strcmp(hm_profile_string(profile, profile->sample_types[type].unit), "bytes") == 0;
 }
 
 /*
@@ -75,6 +72,56 @@ static void fill_from_profile(struct hm_view *view, const struct types *types)
 	}
 }
 
+/* The label of live samples (proto/ages.h); false where there is none. */
+static bool find_age(const struct hm_profile *profile, const struct hm_profile_sample *sample,
+		     int64_t *ret_seconds)
+{
+	for (uint32_t i = 0; i < sample->label_count; i++) {
+		const struct hm_profile_label *const label = &sample->labels[i];
+
+		if (label->text != 0 || label->number < 0 ||
+		    strcmp(hm_profile_string(profile, label->key), HM_AGE_LABEL) != 0 ||
+		    strcmp(hm_profile_string(profile, label->unit), HM_AGE_UNIT) != 0)
+			continue;
+		*ret_seconds = label->number;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * A label says between which two bounds an age lies, a comment where in between they lie on average.  Ages
+ * are taken to be spread evenly over the whole width: their variance is then width^2/12 about the mean.
+ */
+static void fill_ages(struct hm_view *view)
+{
+	double means_seconds[HM_AGE_COUNT];
+
+	hm_profile_comment_ages(&view->profile, means_seconds);
+	for (uint32_t i = 0; i < view->profile.sample_count; i++) {
+		struct hm_view_figures *const figures = &view->samples[i];
+		int64_t seconds = 0;
+
+		if (!find_age(&view->profile, &view->profile.samples[i], &seconds))
+			continue;
+
+		const uint32_t age =
+			hm_age_of((uint64_t)(seconds < INT32_MAX ? seconds : INT32_MAX) * 1000000000);
+		const double mean =
+			means_seconds[age] >= (double)seconds ? means_seconds[age] : (double)seconds;
+		const double width = age + 1 < HM_AGE_COUNT
+					     ? hm_age_seconds[age + 1] - (double)hm_age_seconds[age]
+					     : 2 * (mean - (double)seconds);
+
+		figures->aged_bytes = figures->inuse_bytes;
+		figures->age_byte_seconds = figures->inuse_bytes * mean;
+		figures->aged_variance = figures->inuse_variance;
+		figures->aged_variance_seconds = figures->inuse_variance * mean;
+		figures->aged_variance_seconds2 =
+			figures->inuse_variance * (mean * mean + width * width / 12);
+	}
+}
+
 static void *allocate_array(size_t count, size_t element_bytes)
 {
 	void *const array = calloc(count + 1, element_bytes); /* + 1: an empty one is no failure */
@@ -102,126 +149,53 @@ static int load_profile(int descriptor, struct hm_view *view, const char **ret_r
 		*ret_reason = "not a heap profile: it has no alloc_space and inuse_space";
 		return -EBADMSG;
 	}
+	if (!counts_bytes(&view->profile, types.alloc_space) ||
+	    !counts_bytes(&view->profile, types.inuse_space)) {
+		*ret_reason = "alloc_space and inuse_space are not in bytes, as those of a heap profile are";
+		return -EBADMSG;
+	}
 	fill_from_profile(view, &types);
+	fill_ages(view);
 	return 0;
 }
 
+static void set_ages(struct hm_view_figures *figures, const struct hm_age_sum *sum)
+{
+	figures->aged_bytes = (double)sum->bytes_fixed / (1 << HM_BYTES_FRACTION_BITS);
+	figures->age_byte_seconds = sum->byte_seconds;
+	figures->aged_variance = sum->variance;
+	figures->aged_variance_seconds = sum->variance_seconds;
+	figures->aged_variance_seconds2 = sum->variance_seconds2;
+}
+
 /*
- * The writer sorts its samples and names none by its stack, so the two are brought together by what both
- * have: the addresses, innermost first, and the four values.  What is the same in both is interchangeable.
+ * What the ledger knows better than the profile that was made of it.  The variance is known for a stack as a
+ * whole and goes to its first sample: a stack's samples are shown in the same rows.
  */
-struct match {
-	uint64_t hash;
-	uint32_t index; /* of the stack or of the sample */
-};
-
-static uint64_t mix(uint64_t hash, uint64_t value)
+static void add_from_snapshot(struct hm_view *view, const struct hm_snapshot *snapshot,
+			      const uint32_t *stacks)
 {
-	/* the finalizer of splitmix64: every bit of the value changes half of the bits of the hash */
-	hash ^= value + UINT64_C(0x9e3779b97f4a7c15);
-	hash = (hash ^ hash >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	hash = (hash ^ hash >> 27) * UINT64_C(0x94d049bb133111eb);
-	return hash ^ hash >> 31;
-}
+	for (uint32_t i = 0; i < view->profile.sample_count; i++) {
+		const struct hm_snapshot_stack *const stack = &snapshot->stacks[stacks[i]];
+		const bool is_first = i == 0 || stacks[i] != stacks[i - 1];
+		struct hm_view_figures *const figures = &view->samples[i];
+		int64_t seconds = 0;
+		uint32_t count = 0;
+		const struct hm_age_sum *const sums = hm_ages_of_stack(snapshot, stacks[i], &count);
 
-static uint64_t hash_stack(const struct hm_snapshot_stack *stack)
-{
-	uint64_t hash = 0;
-
-	for (uint32_t i = 0; i < stack->frame_count; i++)
-		if (hm_frame_address(stack->frames[i]) != 0) /* address 0 makes no location */
-			hash = mix(hash, hm_frame_address(stack->frames[i]));
-	hash = mix(hash, (uint64_t)hm_objects_round(stack->alloc.objects_fixed));
-	hash = mix(hash, (uint64_t)hm_bytes_round(stack->alloc.bytes_fixed));
-	hash = mix(hash, (uint64_t)hm_objects_round(stack->inuse.objects_fixed));
-	return mix(hash, (uint64_t)hm_bytes_round(stack->inuse.bytes_fixed));
-}
-
-/* Frames such as [truncated] are the writer's. */
-static bool is_made_up(const struct hm_profile *profile, const struct hm_profile_location *location)
-{
-	const uint32_t mapping = location->mapping;
-
-	return mapping != HM_PROFILE_NONE &&
-	       strcmp(hm_profile_string(profile, profile->mappings[mapping].file), "[heapmark]") == 0;
-}
-
-static uint64_t hash_sample(const struct hm_profile *profile, const struct hm_profile_sample *sample)
-{
-	uint64_t hash = 0;
-
-	for (uint32_t i = 0; i < sample->location_count; i++) {
-		const uint32_t location = sample->locations[i];
-
-		if (location != HM_PROFILE_NONE && !is_made_up(profile, &profile->locations[location]))
-			hash = mix(hash, profile->locations[location].address);
-	}
-	for (uint32_t i = 0; i < sample->value_count; i++)
-		hash = mix(hash, (uint64_t)sample->values[i]);
-	return hash;
-}
-
-static int compare_matches(const void *a, const void *b)
-{
-	const struct match *const left = a;
-	const struct match *const right = b;
-
-	if (left->hash != right->hash)
-		return left->hash < right->hash ? -1 : 1;
-	return left->index < right->index ? -1 : left->index > right->index;
-}
-
-/* Ages by stack, weighted by bytes. */
-static struct hm_view_figures *sum_ages(const struct hm_snapshot *snapshot)
-{
-	struct hm_view_figures *const figures = allocate_array(snapshot->stack_count, sizeof(figures[0]));
-
-	for (uint64_t i = 0; i < snapshot->live_count; i++) {
-		const struct hm_snapshot_live *const live = &snapshot->live[i];
-		const double bytes = (double)live->size_bytes * (double)live->weight;
-
-		figures[live->stack_index].aged_bytes += bytes;
-		figures[live->stack_index].age_byte_seconds += bytes * (double)live->age_ns / 1e9;
-	}
-	return figures;
-}
-
-static void add_from_snapshot(struct hm_view *view, const struct hm_snapshot *snapshot)
-{
-	const struct hm_profile *const profile = &view->profile;
-	struct match *const stacks = allocate_array(snapshot->stack_count, sizeof(stacks[0]));
-	struct match *const samples = allocate_array(profile->sample_count, sizeof(samples[0]));
-	struct hm_view_figures *const ages = sum_ages(snapshot);
-
-	for (uint32_t i = 0; i < snapshot->stack_count; i++)
-		stacks[i] = (struct match){ hash_stack(&snapshot->stacks[i]), i };
-	for (uint32_t i = 0; i < profile->sample_count; i++)
-		samples[i] = (struct match){ hash_sample(profile, &profile->samples[i]), i };
-	qsort(stacks, snapshot->stack_count, sizeof(stacks[0]), compare_matches);
-	qsort(samples, profile->sample_count, sizeof(samples[0]), compare_matches);
-
-	for (uint32_t i = 0, k = 0; i < profile->sample_count && k < snapshot->stack_count;) {
-		if (stacks[k].hash != samples[i].hash) { /* a stack without any value has no sample */
-			stacks[k].hash < samples[i].hash ? k++ : i++;
+		figures->alloc_variance = is_first ? stack->alloc.bytes_variance : 0;
+		figures->inuse_variance = is_first ? stack->inuse.bytes_variance : 0;
+		if (!find_age(&view->profile, &view->profile.samples[i], &seconds))
 			continue;
-		}
-
-		struct hm_view_figures *const figures = &view->samples[samples[i++].index];
-		const uint32_t stack = stacks[k++].index;
-
-		figures->alloc_variance = snapshot->stacks[stack].alloc.bytes_variance;
-		figures->inuse_variance = snapshot->stacks[stack].inuse.bytes_variance;
-		figures->aged_bytes = ages[stack].aged_bytes;
-		figures->age_byte_seconds = ages[stack].age_byte_seconds;
+		for (uint32_t k = 0; k < count; k++)
+			if (hm_age_seconds[sums[k].age] == seconds)
+				set_ages(figures, &sums[k]);
 	}
-	free(stacks);
-	free(samples);
-	free(ages);
 }
 
 /* Makes the profile in a file that has no name, and reads it back. */
-static int convert(const struct hm_snapshot *snapshot, const struct hm_input *input, struct hm_view *view,
-		   const char **ret_reason)
+static int convert(const struct hm_snapshot *snapshot, const struct hm_input *input, uint32_t *ret_stacks,
+		   struct hm_view *view, const char **ret_reason)
 {
 	struct hm_symbols symbols;
 	struct hm_profile_plan plan;
@@ -230,6 +204,7 @@ static int convert(const struct hm_snapshot *snapshot, const struct hm_input *in
 
 	hm_symbols_init(&symbols);
 	hm_profile_plan(&plan, &symbols, snapshot, input->descriptor, input->pid);
+	plan.options.ret_stacks = ret_stacks;
 	if (error == 0) {
 		const struct hm_sink sink = hm_descriptor_sink(&descriptor);
 
@@ -251,16 +226,22 @@ static int load_ledger(const struct hm_input *input, struct hm_view *view, const
 {
 	struct hm_snapshot snapshot = { 0 };
 	enum hm_snapshot_fault fault = HM_SNAPSHOT_UNREADABLE;
-	int error = hm_ledger_snapshot(input->descriptor, input->pid != 0, true, &snapshot, &fault);
+	int error = hm_ledger_snapshot(input->descriptor, input->pid != 0, HM_LEDGER_AGES, &snapshot, &fault);
 
 	if (error != 0) {
 		*ret_reason =
 			fault == HM_SNAPSHOT_UNREADABLE ? strerror(-error) : hm_snapshot_fault_text(fault);
 		return error;
 	}
-	error = convert(&snapshot, input, view, ret_reason);
+
+	uint32_t *const stacks =
+		allocate_array((size_t)snapshot.stack_count + snapshot.age_count, sizeof(stacks[0]));
+
+	error = convert(&snapshot, input, stacks, view, ret_reason);
 	if (error == 0)
-		add_from_snapshot(view, &snapshot);
+		add_from_snapshot(view, &snapshot, stacks);
+	free(stacks);
+	view->is_exact = true;
 	view->is_damaged = hm_ledger_is_damaged(&snapshot);
 	hm_snapshot_done(&snapshot);
 	return error;

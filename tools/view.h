@@ -4,7 +4,7 @@
  * how uncertain they are, and how old what is live is.
  *
  * A ledger is shown as the profile that `heapmark dump` would make of it, so that both name things alike;
- * what a profile does not hold (variances, ages) is added from the ledger.
+ * what a profile holds only roughly (variances, ages) is added from the ledger.
  */
 #ifndef HM_TOOLS_VIEW_H
 #define HM_TOOLS_VIEW_H
@@ -20,16 +20,33 @@ struct hm_view_figures {
 	double inuse_bytes;
 	double alloc_variance; /* of the estimate, bytes squared; 0: exact */
 	double inuse_variance;
-	double aged_bytes;       /* in use and of known age; 0 for a profile, which has no ages */
+	double aged_bytes;       /* in use and of known age */
 	double age_byte_seconds; /* age times bytes */
+	/* of aged_bytes: its variance; and the same with the age, and its square, as a factor (proto/ages.h)
+	 */
+	double aged_variance;
+	double aged_variance_seconds;
+	double aged_variance_seconds2;
 };
 
-void hm_view_add(struct hm_view_figures *sum, const struct hm_view_figures *figures);
+static inline void hm_view_add(struct hm_view_figures *sum, const struct hm_view_figures *figures)
+{
+	sum->alloc_bytes += figures->alloc_bytes;
+	sum->inuse_bytes += figures->inuse_bytes;
+	sum->alloc_variance += figures->alloc_variance;
+	sum->inuse_variance += figures->inuse_variance;
+	sum->aged_bytes += figures->aged_bytes;
+	sum->age_byte_seconds += figures->age_byte_seconds;
+	sum->aged_variance += figures->aged_variance;
+	sum->aged_variance_seconds += figures->aged_variance_seconds;
+	sum->aged_variance_seconds2 += figures->aged_variance_seconds2;
+}
 
 struct hm_view {
 	struct hm_profile profile;       /* owned */
 	struct hm_view_figures *samples; /* owned; one for each sample of the profile */
 	bool is_damaged;                 /* the ledger is, and was read as far as it goes */
+	bool is_exact;                   /* variances and ages come from a ledger */
 };
 
 /*

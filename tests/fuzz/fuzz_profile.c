@@ -14,6 +14,7 @@
 #include "proto/profile_read.h"
 #include "tests/fuzz/fuzz.h"
 #include "tools/cli.h"
+#include "tools/shorten.h"
 #include "tools/verb.h"
 
 #include <getopt.h>
@@ -54,6 +55,15 @@ static void require_text(const struct hm_profile *profile, uint32_t index)
 	fuzz_require(hm_profile_string(profile, index) != NULL, "every text can be asked for");
 }
 
+static void require_short(const struct hm_profile *profile, uint32_t name)
+{
+	enum { COLUMNS = 30 };
+	char *const shortened = hm_shorten_name(hm_profile_string(profile, name), COLUMNS);
+
+	fuzz_require(hm_text_columns(shortened) <= COLUMNS, "a name can be cut to fit");
+	free(shortened);
+}
+
 /* What a view follows without asking. */
 static void require_sane(const struct hm_profile *profile)
 {
@@ -67,6 +77,8 @@ static void require_sane(const struct hm_profile *profile)
 		for (uint32_t k = 0; k < sample->label_count; k++)
 			require_text(profile, sample->labels[k].key);
 	}
+	for (uint32_t i = 0; i < profile->function_count; i++)
+		require_short(profile, profile->functions[i].name);
 	for (uint32_t i = 0; i < profile->location_count; i++) {
 		const struct hm_profile_location *const location = &profile->locations[i];
 
@@ -126,6 +138,13 @@ static void show_top(char *path, uint32_t options)
 	run_verb(&hm_verb_top, count, arguments);
 }
 
+static void show_diff(char *path)
+{
+	char *arguments[] = { "diff", "-n0", "--fail-above", "0", path, path, NULL };
+
+	run_verb(&hm_verb_diff, 6, arguments);
+}
+
 static void show_flame(char *path, uint32_t options)
 {
 	static char *const ways[] = { "--by=inuse", "--by=alloc", "--pair", "--pair" };
@@ -159,7 +178,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	}
 	/* A ledger is another harness's: the verbs would open the files that it names. */
 	if (file.size_bytes < 8 || memcmp(file.bytes, HM_LEDGER_MAGIC, 8) != 0) {
-		if ((choice & 64) != 0)
+		if ((choice & 128) != 0)
+			show_diff(put_file(&file));
+		else if ((choice & 64) != 0)
 			show_flame(put_file(&file), choice >> 2 & 15);
 		else
 			show_top(put_file(&file), choice >> 2 & 15);

@@ -13,10 +13,11 @@
 /*
  * What a snapshot may take.  Fixed: two windows of 64 KiB, the header, the gauges, pieces of the module
  * table. For each byte of the file at most: lists of the walk 16.1/64; a stack 88/128, its frames, where they
- * change between two looks, 1024/128; a live sample 40/32; a module, 11 segments on one place, 11 * 88/128;
- * text 1.
+ * change between two looks, 1024/128; a live sample 40/32, its age, where each has a stack and an age of its
+ * own, 72/32 in tables that are twice and, with those before, four times as large, with slots 4 * 16/32, and
+ * twice when they are sorted; a module, 11 segments on one place, 11 * 88/128; text 1.
  */
-enum { SNAPSHOT_BYTES_FIXED = 512 << 10, SNAPSHOT_BYTES_PER_BYTE = 20 };
+enum { SNAPSHOT_BYTES_FIXED = 512 << 10, SNAPSHOT_BYTES_PER_BYTE = 36 };
 
 /*
  * What writing may take.  Fixed: the compressor, 330 KiB, and tables of a first size.  For each frame, 8
@@ -76,6 +77,37 @@ static int name_addresses(void *context, struct hm_arena *arena, const struct hm
 
 /* --- Demands ------------------------------------------------------------------------------------------- */
 
+static void require_sane_ages(const struct hm_snapshot *snapshot)
+{
+	for (uint32_t i = 0; i < snapshot->age_count; i++) {
+		const struct hm_age_sum *const sum = &snapshot->ages[i];
+
+		fuzz_require(sum->stack_index < snapshot->stack_count && sum->age < HM_AGE_COUNT,
+			     "an age has a stack and a label");
+		fuzz_require(i == 0 || sum[-1].stack_index < sum->stack_index ||
+				     (sum[-1].stack_index == sum->stack_index && sum[-1].age < sum->age),
+			     "ages ascend by stack, then age");
+		fuzz_require(isfinite(sum->byte_seconds) && isfinite(sum->variance_seconds2),
+			     "ages are finite");
+	}
+	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
+		struct hm_part parts[HM_PARTS_MAX];
+		const uint32_t count = hm_ages_split(snapshot, i, parts);
+		int64_t alloc = hm_bytes_round(snapshot->stacks[i].alloc.bytes_fixed);
+		int64_t inuse = hm_bytes_round(snapshot->stacks[i].inuse.bytes_fixed);
+
+		for (uint32_t k = 0; k < count; k++) {
+			fuzz_require(parts[k].inuse_bytes >= 0 && parts[k].inuse_objects >= 0 &&
+					     parts[k].alloc_bytes >= parts[k].inuse_bytes &&
+					     parts[k].alloc_objects >= parts[k].inuse_objects,
+				     "in no part more is in use than was allocated");
+			alloc -= parts[k].alloc_bytes;
+			inuse -= parts[k].inuse_bytes;
+		}
+		fuzz_require(alloc == 0 && inuse == 0, "a stack is the sum of its parts");
+	}
+}
+
 static void require_sane(const struct hm_snapshot *snapshot)
 {
 	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
@@ -105,6 +137,7 @@ static void require_sane(const struct hm_snapshot *snapshot)
 	for (uint32_t i = 0; i < snapshot->gauge_count; i++)
 		fuzz_require(memchr(snapshot->gauges[i].name, '\0', HM_GAUGE_NAME_MAX) != NULL,
 			     "the name of a gauge ends");
+	require_sane_ages(snapshot);
 	const struct hm_snapshot_totals totals = hm_snapshot_sum(snapshot);
 	fuzz_require(totals.inuse.bytes_fixed <= totals.alloc.bytes_fixed, "in all no more is in use either");
 }
@@ -141,7 +174,8 @@ static void require_good_profile(const struct hm_snapshot *snapshot, bool with_n
 bool ledger_round(const struct hm_source *source, bool live_samples)
 {
 	const struct hm_snapshot_options options = { .realtime_ns = UINT64_C(1700000100) * 1000000000,
-						     .live_samples = live_samples };
+						     .live_samples = live_samples,
+						     .ages = live_samples };
 	struct hm_snapshot snapshot;
 	enum hm_snapshot_fault fault = HM_SNAPSHOT_NO_MEMORY;
 
