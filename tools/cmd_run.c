@@ -374,7 +374,7 @@ static int exit_status(int wait_status)
 static int run_command(char **command, const struct run_options *options, const char *directory,
 		       uint64_t run_id)
 {
-	struct hm_symbols symbols;
+	struct hm_symbols symbols = { 0 };
 	struct hm_run run = {
 		.directory = directory,
 		.run_id = run_id,

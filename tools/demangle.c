@@ -43,8 +43,9 @@ static void replace_all(char *name, const char *from, const char *to)
 	const size_t to_bytes = strlen(to);
 
 	for (char *found = strstr(name, from); found != NULL; found = strstr(found + to_bytes, from)) {
-		memcpy(found, to, to_bytes);
 		memmove(found + to_bytes, found + from_bytes, strlen(found + from_bytes) + 1);
+		for (size_t i = 0; i < to_bytes; i++)
+			found[i] = to[i];
 	}
 }
 
