@@ -20,7 +20,8 @@
  * each sample of each of them wants.  So once there is a second thread, each counts in one of 64 shards, by a
  * hash of where its thread-local storage lies, and what gathers there goes into the sum when it is more than
  * 1/8192 of the mark, and more than 256 bytes.  Where a thread allocates and frees in turns, that goes to and
- * fro in its shard and never gets so far.
+ * fro in its shard and never gets so far.  When threads come or go, a sample goes into the one or the other:
+ * together they are right.
  *
  *
  * How near it is to the truth
@@ -126,25 +127,12 @@ static inline uint64_t hm_peak_add(struct hm_peak_counter *counter, uint64_t cha
 	       change_fixed;
 }
 
-static inline void hm_peak_count(struct hm_ledger_header *header, uint64_t change_fixed)
+static inline void hm_peak_count_in_shard(struct hm_ledger_header *header, uint64_t change_fixed)
 {
-	/* relaxed: a measure, looked at again by whoever raises it */
-	const uint64_t mark = atomic_load_explicit(&header->peak_mark, memory_order_relaxed);
-
-	if (hm_rmw_is_alone()) { /* or not any more: whichever counter it is, the sum comes out right */
-		hm_rmw_add(&hm_peak_sum.bytes_fixed, change_fixed, memory_order_acq_rel);
-
-		/* relaxed: nobody but a signal handler can have changed it */
-		const uint64_t sum_fixed =
-			atomic_load_explicit(&hm_peak_sum.bytes_fixed, memory_order_relaxed);
-
-		if (HM_UNLIKELY(hm_peak_is_exceeded(mark, sum_fixed)))
-			hm_peak_raise(header, sum_fixed);
-		return;
-	}
-
 	struct hm_peak_counter *const shard = hm_peak_shard();
 	const uint64_t pending_fixed = hm_peak_add(shard, change_fixed);
+	/* relaxed: a measure */
+	const uint64_t mark = atomic_load_explicit(&header->peak_mark, memory_order_relaxed);
 	const uint64_t share_fixed = hm_peak_mark_fixed(mark) >> HM_PEAK_SHARE_LOG2;
 
 	/* Whether it lies outside of -share .. share. */
@@ -163,13 +151,27 @@ static inline void hm_peak_before_alloc(const struct hm_ledger_header *header, s
 
 static inline void hm_peak_after_alloc(struct hm_ledger_header *header, uint64_t bytes_fixed)
 {
-	hm_peak_count(header, bytes_fixed);
+	if (!hm_rmw_is_alone()) {
+		hm_peak_count_in_shard(header, bytes_fixed);
+		return;
+	}
+	hm_rmw_add(&hm_peak_sum.bytes_fixed, bytes_fixed, memory_order_acq_rel);
+
+	/* relaxed: only a signal handler can have changed it; and whoever raises the mark looks again */
+	const uint64_t sum_fixed = atomic_load_explicit(&hm_peak_sum.bytes_fixed, memory_order_relaxed);
+	const uint64_t mark = atomic_load_explicit(&header->peak_mark, memory_order_relaxed);
+
+	if (HM_UNLIKELY(hm_peak_is_exceeded(mark, sum_fixed)))
+		hm_peak_raise(header, sum_fixed);
 }
 
 static inline void hm_peak_before_free(struct hm_ledger_header *header, struct hm_ledger_stack *stack,
 				       uint64_t bytes_fixed)
 {
-	hm_peak_count(header, -bytes_fixed);
+	if (hm_rmw_is_alone())
+		hm_rmw_add(&hm_peak_sum.bytes_fixed, -bytes_fixed, memory_order_acq_rel);
+	else
+		hm_peak_count_in_shard(header, -bytes_fixed);
 	hm_peak_keep(header, stack);
 }
 

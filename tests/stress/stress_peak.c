@@ -127,7 +127,6 @@ int main(void)
 		units[i] = hm_stack_intern(&ledger, &frame, 1, 0);
 	}
 	hm_ledger_header(&ledger)->state = HM_LEDGER_RECORDING;
-	atomic_store(&hm_process->thread_count, THREADS);
 	pthread_barrier_init(&barrier, NULL, THREADS);
 	pthread_create(&reader, NULL, read_on, NULL);
 	for (uintptr_t i = 0; i < THREADS; i++)
