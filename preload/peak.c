@@ -122,8 +122,9 @@ HM_COLD void hm_peak_raise(struct hm_ledger_header *header, uint64_t sum_fixed)
 	uint64_t mark = atomic_load_explicit(&header->peak_mark, memory_order_relaxed);
 
 	do {
-		/* A fraction of a byte is no new mark: a mark is the name of a moment. */
-		if (!hm_peak_is_exceeded(mark, sum_fixed) || new_mark == mark)
+		/* A fraction of a byte is no new mark; and beyond 2^57 bytes, which nobody has, where the
+		 * comparison wraps, it must still only rise. */
+		if (!hm_peak_is_exceeded(mark, sum_fixed) || new_mark <= mark)
 			return;
 		/* release [peak.raise]: after all that was counted into the sum */
 	} while (!atomic_compare_exchange_weak_explicit(&header->peak_mark, &mark, new_mark,

@@ -37,8 +37,8 @@
  *
  * On top of that come samples in flight: a thread between two of the steps above while another raises the
  * mark.  Its sample may be counted at the mark though it came just after it, or the other way about: at most
- * one sample for each thread.  Likewise what is freed in the few instructions between the sum that is found
- * to be a maximum and the mark that says so.
+ * one sample for each thread, or signal handler that comes in between.  Likewise what is freed in the few
+ * instructions between the sum that is found to be a maximum and the mark that says so.
  * With sampling all this is about the estimate: see docs/accuracy.md.
  *
  * From one byte to 2^57 the mark is raised less than 64 + log(2^51) / log(65/64) = 2344 times.

@@ -30,14 +30,14 @@
  *   - a stack whose peak_mark is odd: what it had at the mark was not kept in time.  What it has now is
  *     taken, of which the thread that was keeping it has not yet changed anything: off by what other threads
  *     have sampled there since, which is nothing unless it had been interrupted in between;
- *   - a mark that was raised and not yet counted from the clock: its time is that of the mark before.
+ *   - a mark that was raised before its time was stored: the time is that of the mark before.
  *
  *
  * The high-water mark
  * -------------------
- * `peak_mark` in the header says how much was in use when that was last the most ever.  It is at the same
- *time the name of that moment: it only rises, so no two moments share one, and it cannot wrap.  A stack keeps
- *what it had in use at the mark (peak_*) when it is about to change for the first time since:
+ * `peak_mark` in the header says how much was in use when that was last the most ever.  At the same time it
+ * is the name of that moment: it only rises, so no two moments share one, and it cannot wrap.  A stack keeps
+ * what it had in use at the mark (peak_*) when it is about to change for the first time since:
  *
  *	stack.peak_mark >= header.peak_mark    it has changed since: peak_* is what it had at the mark
  *	stack.peak_mark <  header.peak_mark    it has not: what it has now is what it had then

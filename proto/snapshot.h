@@ -27,10 +27,11 @@
  *   4. alloc counters  in a second copy of every record of step 3.  A sample is added to alloc_* before it
  *                      can be freed [stack.free]; counters only grow; so freed (copied at t1) <= alloc at t1
  *                      <= alloc (copied at t2 > t1), and what is in use is never negative.
- *                      What a stack had at the high-water mark (peak_*) is believed as a live slot is: if
- * both copies agree and peak_mark is even; else the record is looked at again.  The mark is that of step 1.
- * One that is raised meanwhile does no harm: a stack that changes after it shows what it had at the later
- * mark, which is no further from the earlier one than this reading takes.
+ *                      What a stack had at the high-water mark (peak_*) is believed as a live slot is:
+ *                      if both copies agree and peak_mark is even; else the record is looked at again.
+ *                      The mark is that of step 1.  One that is raised meanwhile does no harm: a stack
+ *                      that changes after it shows what it had at the later mark, which is no further
+ *                      from the earlier one than this reading takes.
  *   5. modules         after the stacks, so every module that a copied frame names is there.
  *   6. losses, gauges, end of process.
  *

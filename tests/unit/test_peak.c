@@ -360,6 +360,23 @@ static void test_claims(const char *directory)
 	end(&model);
 }
 
+/* Sizes that nobody has, but that a program may report: the mark does not fall. */
+static void test_absurd(const char *directory)
+{
+	const uint64_t absurd_bytes = (UINT64_C(1) << 57) - 1;
+	struct model model;
+
+	begin(&model, directory, true);
+	allocate(&model, 0, absurd_bytes);
+	CHECK_EQ(model.mark, 2 * absurd_bytes);
+	release(&model, 0, absurd_bytes);
+	for (uint32_t i = 0; i < STACKS; i++)
+		allocate(&model, i, 1000);
+	CHECK_EQ(model.mark, 2 * absurd_bytes);
+	expect_peak(&model, 1.0);
+	end(&model);
+}
+
 int main(void)
 {
 	char directory[PATH_MAX];
@@ -373,6 +390,7 @@ int main(void)
 	test_walk(directory, false, threads_share);
 	test_weights(directory);
 	test_claims(directory);
+	test_absurd(directory);
 	scratch_remove(directory);
 	return check_result();
 }
