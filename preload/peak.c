@@ -26,8 +26,8 @@ void hm_peak_reset(void)
 struct in_use {
 	uint64_t objects;
 	uint64_t bytes;
-	double objects_variance;
-	double bytes_variance;
+	uint64_t objects_variance; /* the bits of a double */
+	uint64_t bytes_variance;
 };
 
 /* Freed first: never more than was allocated. */
@@ -40,14 +40,14 @@ static uint64_t difference(const _Atomic uint64_t *alloc, const _Atomic uint64_t
 }
 
 /* Sums in different orders: what is left of nothing may be a little less. */
-static double variance_left(const _Atomic uint64_t *alloc, const _Atomic uint64_t *freed)
+static uint64_t variance_left(const _Atomic uint64_t *alloc, const _Atomic uint64_t *freed)
 {
 	/* relaxed: a statistic */
 	const double freed_value = hm_float_from_bits(atomic_load_explicit(freed, memory_order_relaxed));
 	const double left =
 		hm_float_from_bits(atomic_load_explicit(alloc, memory_order_relaxed)) - freed_value;
 
-	return left > 0.0 ? left : 0.0;
+	return hm_float_settled(hm_float_bits(left > 0.0 ? left : 0.0));
 }
 
 static struct in_use in_use_of(const struct hm_ledger_stack *stack)
@@ -70,10 +70,8 @@ static void store(struct hm_ledger_stack *stack, const struct in_use *in_use)
 {
 	atomic_store_explicit(&stack->peak_objects, in_use->objects, memory_order_release);
 	atomic_store_explicit(&stack->peak_bytes, in_use->bytes, memory_order_release);
-	atomic_store_explicit(&stack->peak_objects_variance, hm_float_bits(in_use->objects_variance),
-			      memory_order_release);
-	atomic_store_explicit(&stack->peak_bytes_variance, hm_float_bits(in_use->bytes_variance),
-			      memory_order_release);
+	atomic_store_explicit(&stack->peak_objects_variance, in_use->objects_variance, memory_order_release);
+	atomic_store_explicit(&stack->peak_bytes_variance, in_use->bytes_variance, memory_order_release);
 }
 
 /*

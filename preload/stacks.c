@@ -245,7 +245,8 @@ static struct amounts exact_amounts(uint64_t size_bytes)
 uint64_t hm_stack_estimated_bytes_fixed(uint64_t size_bytes, float weight)
 {
 	const uint32_t saved = hm_float_enter();
-	const uint64_t bytes_fixed = hm_sample_bytes_fixed(size_bytes, weight);
+	const uint64_t bytes_fixed =
+		hm_float_settled(hm_sample_bytes_fixed(hm_float_settled(size_bytes), weight));
 
 	hm_float_leave(saved);
 	return bytes_fixed;
