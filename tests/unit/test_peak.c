@@ -41,7 +41,7 @@ struct model {
 static void begin(struct model *model, const char *directory, bool is_alone)
 {
 	memset(model, 0, sizeof(*model));
-	__libc_single_threaded = is_alone;
+	__libc_single_threaded = is_alone ? 1 : 0;
 	CHECK_EQ(hm_ledger_create(directory, "peak", 1, 16 << 20, &model->ledger), 0);
 	for (uint32_t i = 0; i < STACKS; i++) {
 		const uint64_t frame = hm_frame_make(0, 0x400000 + i);
