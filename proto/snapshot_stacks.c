@@ -286,14 +286,16 @@ static bool copy_restless_record(const struct hm_window *window, uint32_t unit,
 {
 	enum { TRIES = 8 };
 	const struct hm_source *const source = window->source;
-	struct peak_copy first;
+	struct peak_copy first = {
+		.mark = UINT64_MAX
+	}; /* of no record: it is not settled at the first try */
 
 	for (uint32_t i = 0; i < TRIES; i++) {
 		if (source->read(source, offset_of(unit), ret_record, sizeof(*ret_record)) !=
 		    (int64_t)sizeof(*ret_record))
 			return false;
 		const struct peak_copy second = peak_of(ret_record);
-		if (i > 0 && is_settled(&first, &second))
+		if (is_settled(&first, &second))
 			return true;
 		first = second;
 		/* acquire: as in hm_window_forget, the next copy is made after this one [peak.claim] */
