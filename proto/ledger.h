@@ -76,7 +76,7 @@
 #define HM_LEDGER_MAGIC "HEAPMARK" /* 8 bytes, no terminator */
 
 enum {
-	HM_LEDGER_VERSION = 2,
+	HM_LEDGER_VERSION = 3,
 	HM_LEDGER_BYTE_ORDER = 0x01020304,
 	HM_LEDGER_HEADER_BYTES = 8192,
 	HM_UNIT = 64, /* bytes; a cache line, so that records of two stacks never share one */
