@@ -29,6 +29,17 @@ static inline void hm_float_leave(uint32_t saved)
 	_mm_setcsr(saved);
 }
 
+/*
+ * Returns `value`.  To the compiler arithmetic has no side effects, and it may move what lies between enter
+ * and leave to after or before them.  What goes in or comes out by this stays between: an argument that is
+ * read, or a result that is given on, in a register alone.  (Atomic accesses and calls stay where they are.)
+ */
+static inline uint64_t hm_float_settled(uint64_t value)
+{
+	__asm__ volatile("" : "+r"(value));
+	return value;
+}
+
 /* ln x for finite x > 0, to within 2 units in the last place. */
 double hm_float_ln(double x);
 

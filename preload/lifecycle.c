@@ -7,6 +7,7 @@
 #include "preload/image.h"
 #include "preload/memory.h"
 #include "preload/own_stack.h"
+#include "preload/peak.h"
 #include "preload/process.h"
 #include "preload/sandbox.h"
 #include "preload/say.h"
@@ -192,6 +193,7 @@ static void start_ledger(void *unused)
 	}
 	hm_filter_reset();
 	hm_trails_reset();
+	hm_peak_reset();
 	hm_unwind_rules_attach(&hm_ledger);
 	/* So that the executable is among the modules, whatever stacks there will be. */
 	(void)hm_unwind_rule_find(getauxval(AT_ENTRY));

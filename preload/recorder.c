@@ -7,6 +7,7 @@
 #include "preload/ledger_file.h"
 #include "preload/lifecycle.h"
 #include "preload/next.h"
+#include "preload/peak.h"
 #include "preload/process.h"
 #include "preload/stacks.h"
 #include "preload/thread.h"
@@ -182,7 +183,11 @@ static uint32_t intern_stack(struct hm_ledger_file *ledger)
 
 static void count_freed(const struct hm_ledger_file *ledger, const struct hm_live_value *value)
 {
-	hm_stack_add_freed(hm_ledger_unit(ledger, value->stack_unit), value->size_bytes, value->weight);
+	struct hm_ledger_stack *const stack = hm_ledger_unit(ledger, value->stack_unit);
+
+	hm_peak_before_free(hm_ledger_header(ledger), stack,
+			    hm_stack_bytes_fixed(value->size_bytes, value->weight));
+	hm_stack_add_freed(stack, value->size_bytes, value->weight);
 }
 
 /*
@@ -213,8 +218,12 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 	evict(ledger, address);
 
 	if (hm_live_insert(ledger, address, &value)) {
-		hm_stack_add_alloc(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
-	} else {
+		struct hm_ledger_stack *const stack = hm_ledger_unit(ledger, value.stack_unit);
+
+		hm_peak_before_alloc(hm_ledger_header(ledger), stack);
+		hm_stack_add_alloc(stack, size_bytes, weight);
+		hm_peak_after_alloc(hm_ledger_header(ledger), hm_stack_bytes_fixed(size_bytes, weight));
+	} else { /* allocated and freed at once: of no concern to the high-water mark */
 		value.stack_unit = hm_ledger_header(ledger)->dropped_unit;
 		hm_stack_add_alloc(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
 		hm_stack_add_freed(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);

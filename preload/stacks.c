@@ -235,19 +235,21 @@ struct amounts {
 	double bytes_variance;
 };
 
-/* The bits, not the number: a comparison of floats would touch the program's floating-point environment. */
-static bool is_exact(float weight)
-{
-	static const float one = 1.0F;
-
-	return memcmp(&weight, &one, sizeof(one)) == 0;
-}
-
 /* weight 1: no detour over a double, which ends at 2^53, and no variance. */
 static struct amounts exact_amounts(uint64_t size_bytes)
 {
 	return (struct amounts){ .objects = UINT64_C(1) << HM_OBJECTS_FRACTION_BITS,
-				 .bytes = size_bytes << HM_BYTES_FRACTION_BITS };
+				 .bytes = hm_stack_bytes_fixed(size_bytes, 1.0F) };
+}
+
+uint64_t hm_stack_estimated_bytes_fixed(uint64_t size_bytes, float weight)
+{
+	const uint32_t saved = hm_float_enter();
+	const uint64_t bytes_fixed =
+		hm_float_settled(hm_sample_bytes_fixed(hm_float_settled(size_bytes), weight));
+
+	hm_float_leave(saved);
+	return bytes_fixed;
 }
 
 static struct amounts amounts_of(uint64_t size_bytes, float weight)
@@ -279,7 +281,7 @@ static void add_estimated_alloc(struct hm_ledger_stack *stack, uint64_t size_byt
 
 void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
 {
-	if (is_exact(weight)) {
+	if (hm_stack_is_exact(weight)) {
 		const struct amounts amounts = exact_amounts(size_bytes);
 
 		/* relaxed: as above */
@@ -306,7 +308,7 @@ static void add_estimated_freed(struct hm_ledger_stack *stack, uint64_t size_byt
 
 void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
 {
-	if (is_exact(weight)) {
+	if (hm_stack_is_exact(weight)) {
 		const struct amounts amounts = exact_amounts(size_bytes);
 
 		/* release [stack.free]: as above */

@@ -14,7 +14,9 @@
 
 #include "proto/ledger.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 struct hm_ledger_file;
 
@@ -46,6 +48,26 @@ uint32_t hm_stack_intern_hashed(struct hm_ledger_file *ledger, const uint64_t *f
 
 /* Makes a record that no search finds: [dropped], [overflow].  Returns 0 where the ledger is full. */
 uint32_t hm_stack_create_special(struct hm_ledger_file *ledger, enum hm_stack_kind kind);
+
+/* The bits, not the number: a comparison of floats would touch the program's floating-point environment. */
+static inline bool hm_stack_is_exact(float weight)
+{
+	static const float one = 1.0F;
+
+	return memcmp(&weight, &one, sizeof(one)) == 0;
+}
+
+/*
+ * What a sample of `size_bytes` adds to the bytes of its stack, in fixed point: the same number as
+ * hm_stack_add_alloc.  The program's floating-point environment is kept, and with weight 1 not touched.
+ */
+uint64_t hm_stack_estimated_bytes_fixed(uint64_t size_bytes, float weight);
+
+static inline uint64_t hm_stack_bytes_fixed(uint64_t size_bytes, float weight)
+{
+	return hm_stack_is_exact(weight) ? size_bytes << HM_BYTES_FRACTION_BITS
+					 : hm_stack_estimated_bytes_fixed(size_bytes, weight);
+}
 
 /*
  * Counts one sample of `size_bytes` as allocated, or as freed, under a stack.  The same size and weight give

@@ -26,7 +26,24 @@
  *
  *   - arena units granted to an object that was never published: lost space;
  *   - a live slot whose generation is odd: skipped and counted by the reader;
- *   - counters of one stack of which some were added to and some not: off by that one sample.
+ *   - counters of one stack of which some were added to and some not: off by that one sample;
+ *   - a stack whose peak_mark is odd: what it had at the mark was not kept in time.  What it has now is
+ *     taken, of which the thread that was keeping it has not yet changed anything: off by what other threads
+ *     have sampled there since, which is nothing unless it had been interrupted in between;
+ *   - a mark that was raised before its time was stored: the time is that of the mark before.
+ *
+ *
+ * The high-water mark
+ * -------------------
+ * `peak_mark` in the header says how much was in use when that was last the most ever.  At the same time it
+ * is the name of that moment: it only rises, so no two moments share one, and it cannot wrap.  A stack keeps
+ * what it had in use at the mark (peak_*) when it is about to change for the first time since:
+ *
+ *	stack.peak_mark >= header.peak_mark    it has changed since: peak_* is what it had at the mark
+ *	stack.peak_mark <  header.peak_mark    it has not: what it has now is what it had then
+ *
+ * So a new mark is one store, however many stacks there are, and a stack that rests costs nothing.  When the
+ * mark is raised, and how near it is to the truth: preload/peak.h.
  *
  *
  * Ordered accesses
@@ -42,6 +59,9 @@
  *   [live.claim]     live: each field, once generation is odd  snapshot: second copy of the slot
  *   [live.publish]   live: generation is even again        live, snapshot: the other fields
  *   [stack.free]     stacks: freed_* after alloc_*         snapshot: freed_* copied before alloc_*
+ *   [peak.raise]     peak: header.peak_mark                peak, snapshot: the counters that it counts
+ *   [peak.claim]     peak: each of peak_*, once peak_mark is odd  snapshot: second copy of the record
+ *   [peak.publish]   peak: peak_mark is even again         snapshot: the other fields of peak_*
  *
  * Everything else is relaxed: statistics, on which no other memory depends.
  */
@@ -56,7 +76,7 @@
 #define HM_LEDGER_MAGIC "HEAPMARK" /* 8 bytes, no terminator */
 
 enum {
-	HM_LEDGER_VERSION = 2,
+	HM_LEDGER_VERSION = 3,
 	HM_LEDGER_BYTE_ORDER = 0x01020304,
 	HM_LEDGER_HEADER_BYTES = 8192,
 	HM_UNIT = 64, /* bytes; a cache line, so that records of two stacks never share one */
@@ -209,7 +229,12 @@ struct hm_ledger_header {
 	struct hm_ledger_segment live_segments[HM_SEGMENTS_MAX];
 	struct hm_ledger_segment module_segments[HM_SEGMENTS_MAX];
 	uint64_t reserved_segments[16];
-	uint8_t reserved_page[3072];
+
+	/* 1024: read at each sample, written when there is more in use than ever before */
+	_Atomic uint64_t peak_mark; /* twice the bytes in use then: even; 0: nothing yet [peak.raise] */
+	_Atomic uint64_t peak_realtime_ns; /* CLOCK_REALTIME then; 0: not known */
+	uint64_t reserved_peak[6];
+	uint8_t reserved_page[3008];
 
 	/* 4096: one page of gauges */
 	struct hm_ledger_gauge gauges[HM_GAUGES_MAX];
@@ -219,6 +244,8 @@ static_assert(offsetof(struct hm_ledger_header, control_interval_bytes) == 240,
 	      "tools write at fixed places");
 static_assert(offsetof(struct hm_ledger_header, arena_next) == 256, "counters start on a line of their own");
 static_assert(offsetof(struct hm_ledger_header, live_segments) == 512, "directories follow the counters");
+static_assert(offsetof(struct hm_ledger_header, peak_mark) == 1024,
+	      "a line that all threads read is not one that some of them write");
 static_assert(offsetof(struct hm_ledger_header, gauges) == 4096, "gauges have a page");
 static_assert(sizeof(struct hm_ledger_header) == HM_LEDGER_HEADER_BYTES, "the trie roots follow");
 
@@ -273,6 +300,10 @@ enum {
  *
  * Variances are sums over samples of w(w-1) and of size^2 w(w-1), the bits of a double, w being the
  * sample's weight (docs/accuracy.md): the freed part is subtracted like every other counter.
+ *
+ * peak_* are what was in use at the high-water mark that peak_mark names, in the units of the counters.  They
+ * change at most once for each mark: claimed (the mark with bit 0 set), filled, published.  Zero, as in a
+ * fresh record, is right: before the first mark nothing was in use.
  */
 struct hm_ledger_stack {
 	_Atomic uint64_t alloc_objects; /* fixed-point, HM_OBJECTS_FRACTION_BITS */
@@ -288,12 +319,19 @@ struct hm_ledger_stack {
 	uint64_t hash;
 	_Atomic uint32_t next_same_hash; /* unit of another record with an equal hash, or 0 [stack.publish] */
 	uint16_t frame_count;
-	uint8_t flags;     /* HM_STACK_TRUNCATED, HM_STACK_CUT */
-	uint8_t kind;      /* enum hm_stack_kind */
+	uint8_t flags; /* HM_STACK_TRUNCATED, HM_STACK_CUT */
+	uint8_t kind;  /* enum hm_stack_kind */
+	/* 88 */
+	_Atomic uint64_t peak_mark; /* bit 0: being written [peak.claim] [peak.publish] */
+	_Atomic uint64_t peak_objects;
+	_Atomic uint64_t peak_bytes;
+	_Atomic uint64_t peak_objects_variance;
+	_Atomic uint64_t peak_bytes_variance;
 	uint64_t frames[]; /* innermost first */
 };
 static_assert(offsetof(struct hm_ledger_stack, samples) == HM_UNIT, "the counters are one cache line");
-static_assert(offsetof(struct hm_ledger_stack, frames) == 88, "no hidden padding");
+static_assert(offsetof(struct hm_ledger_stack, peak_mark) == 88, "no hidden padding");
+static_assert(offsetof(struct hm_ledger_stack, frames) == 2 * HM_UNIT, "all but the frames are two lines");
 
 /*
  * The trie that finds a stack by its hash.  Digits of the hash, most significant first, lead from one of

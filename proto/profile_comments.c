@@ -56,6 +56,37 @@ static void say_who(struct commenting *commenting, const struct hm_snapshot *sna
 	end_line(commenting);
 }
 
+/* ", 12.4 s after the start"; nothing where it is not known when. */
+static void add_peak_time(struct hm_text *text, const struct hm_snapshot *snapshot)
+{
+	enum { NS_PER_TENTH = 100000000 };
+
+	if (snapshot->peak_realtime_ns < snapshot->start_realtime_ns)
+		return;
+
+	const uint64_t tenths = (snapshot->peak_realtime_ns - snapshot->start_realtime_ns) / NS_PER_TENTH;
+
+	hm_text_add(text, ", ");
+	hm_text_add_number(text, tenths / 10);
+	hm_text_add(text, ".");
+	hm_text_add_number(text, tenths % 10);
+	hm_text_add(text, " s after the start");
+}
+
+static void say_peak(struct commenting *commenting, const struct hm_snapshot *snapshot,
+		     const struct hm_figures *peak)
+{
+	struct hm_text *const text = begin_line(commenting);
+
+	hm_text_add(text,
+		    snapshot->at_peak ? "in use: as at the high-water mark, " : "most in use at once: ");
+	hm_text_add_size(text, (uint64_t)hm_bytes_round(peak->bytes_fixed));
+	add_peak_time(text, snapshot);
+	if (snapshot->at_peak)
+		hm_text_add(text, "; allocated: until this was taken");
+	end_line(commenting);
+}
+
 /* Things that cannot be told from the figures and without which they mislead. */
 static uint64_t count_skipped(const struct hm_snapshot_skipped *skipped)
 {
@@ -152,13 +183,26 @@ static void tell_ages(struct commenting *commenting, const struct hm_snapshot *s
 	}
 }
 
+static void tell_peak(struct commenting *commenting, const struct hm_snapshot *snapshot,
+		      const struct hm_figures *peak)
+{
+	tell_number(commenting, "peak_objects", (uint64_t)hm_objects_round(peak->objects_fixed));
+	tell_number(commenting, "peak_bytes", (uint64_t)hm_bytes_round(peak->bytes_fixed));
+	if (snapshot->peak_realtime_ns != 0)
+		tell_number(commenting, "peak_time_ns", snapshot->peak_realtime_ns);
+	if (snapshot->at_peak)
+		tell_text(commenting, "inuse", "peak");
+}
+
 void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char *producer,
 				 hm_comment_add *add, void *context)
 {
 	struct commenting commenting = { .add = add, .context = context };
-	const uint64_t sample_count = hm_snapshot_sum(snapshot).sample_count;
+	const struct hm_snapshot_totals totals = hm_snapshot_sum(snapshot);
+	const uint64_t sample_count = totals.sample_count;
 
 	say_who(&commenting, snapshot, producer, sample_count);
+	say_peak(&commenting, snapshot, &totals.peak);
 	say_state(&commenting, snapshot);
 
 	tell_text(&commenting, "comm", snapshot->comm);
@@ -173,6 +217,7 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 	tell_number(&commenting, "interval_bytes", snapshot->interval_bytes);
 	tell_number(&commenting, "samples", sample_count);
 	tell_number(&commenting, "frames_max", snapshot->frames_kept_max);
+	tell_peak(&commenting, snapshot, &totals.peak);
 	for (enum hm_loss kind = 0; kind < HM_LOSS_KINDS; kind++) {
 		if (snapshot->losses[kind] == 0)
 			continue;

@@ -218,6 +218,9 @@ static int read_identity(struct reading *reading, const struct hm_snapshot_optio
 	}
 	if (snapshot->realtime_ns < header->start_realtime_ns)
 		snapshot->realtime_ns = header->start_realtime_ns; /* not known, or the clock was set back */
+	snapshot->peak_realtime_ns = atomic_load_explicit(&header->peak_realtime_ns, memory_order_relaxed);
+	if (snapshot->peak_realtime_ns != 0 && snapshot->peak_realtime_ns < header->start_realtime_ns)
+		snapshot->peak_realtime_ns = header->start_realtime_ns; /* by a coarser clock, or set back */
 	reading->reference_ticks =
 		ticks >= header->start_ticks && ticks != 0
 			? ticks - header->start_ticks
@@ -595,6 +598,18 @@ static int read_gauges(struct reading *reading)
 	return 0;
 }
 
+/* The mark lags behind a heap that grows: where there is more in use now, now is the peak. */
+static void compare_peak_with_now(struct hm_snapshot *snapshot)
+{
+	const struct hm_snapshot_totals totals = hm_snapshot_sum(snapshot);
+
+	if (totals.inuse.bytes_fixed <= totals.peak.bytes_fixed)
+		return;
+	for (uint32_t i = 0; i < snapshot->stack_count; i++)
+		snapshot->stacks[i].peak = snapshot->stacks[i].inuse;
+	snapshot->peak_realtime_ns = snapshot->realtime_ns;
+}
+
 /* The steps of proto/snapshot.h, each behind the one before. */
 static int read_tables(struct reading *reading, const struct hm_snapshot_options *options)
 {
@@ -606,10 +621,10 @@ static int read_tables(struct reading *reading, const struct hm_snapshot_options
 	if (error == 0 && (reading->wants_live || reading->wants_ages))
 		error = read_live(reading);
 	if (error == 0)
-		error = hm_snapshot_read_stacks(snapshot, &reading->window, reading->header->dropped_unit,
-						reading->header->overflow_unit);
+		error = hm_snapshot_read_stacks(snapshot, &reading->window, reading->header);
 	if (error != 0)
 		return error;
+	compare_peak_with_now(snapshot);
 	link_live(snapshot);
 	if (reading->wants_ages)
 		error = hm_ages_finish(&reading->ages, snapshot);
@@ -684,6 +699,15 @@ void hm_snapshot_done(struct hm_snapshot *snapshot)
 	hm_arena_done(&arena);
 }
 
+void hm_snapshot_turn_to_peak(struct hm_snapshot *snapshot)
+{
+	for (uint32_t i = 0; i < snapshot->stack_count; i++)
+		snapshot->stacks[i].inuse = snapshot->stacks[i].peak;
+	snapshot->live_count = 0;
+	snapshot->age_count = 0;
+	snapshot->at_peak = true;
+}
+
 static uint64_t add_saturated(uint64_t left, uint64_t right)
 {
 	uint64_t sum;
@@ -706,6 +730,7 @@ struct hm_snapshot_totals hm_snapshot_sum(const struct hm_snapshot *snapshot)
 	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
 		add_figures(&totals.alloc, &snapshot->stacks[i].alloc);
 		add_figures(&totals.inuse, &snapshot->stacks[i].inuse);
+		add_figures(&totals.peak, &snapshot->stacks[i].peak);
 		totals.sample_count = add_saturated(totals.sample_count, snapshot->stacks[i].sample_count);
 	}
 	return totals;

@@ -27,6 +27,11 @@
  *   4. alloc counters  in a second copy of every record of step 3.  A sample is added to alloc_* before it
  *                      can be freed [stack.free]; counters only grow; so freed (copied at t1) <= alloc at t1
  *                      <= alloc (copied at t2 > t1), and what is in use is never negative.
+ *                      What a stack had at the high-water mark (peak_*) is believed as a live slot is:
+ *                      if both copies agree and peak_mark is even; else the record is looked at again.
+ *                      The mark is that of step 1.  One that is raised meanwhile does no harm: a stack
+ *                      that changes after it shows what it had at the later mark, which is no further
+ *                      from the earlier one than this reading takes.
  *   5. modules         after the stacks, so every module that a copied frame names is there.
  *   6. losses, gauges, end of process.
  *
@@ -109,6 +114,7 @@ struct hm_snapshot_stack {
 	const uint64_t *frames; /* frame words, innermost first; owned by the snapshot */
 	struct hm_figures alloc;
 	struct hm_figures inuse;
+	struct hm_figures peak; /* in use when all stacks together had the most in use */
 };
 
 struct hm_snapshot_module {
@@ -143,10 +149,12 @@ struct hm_snapshot_skipped {
 		references; /* of the trie, of a chain or a directory: point nowhere, or twice to one place */
 	uint64_t late;      /* the same, but beyond the end of the file: cut off, or grown while we read */
 	uint64_t records;   /* stack records that make no sense, or overlap another */
-	uint64_t counters;  /* stacks with more freed than allocated: in use taken as zero */
-	uint64_t live;      /* live slots that never kept still, make no sense, or have an unknown stack */
-	uint64_t modules;   /* modules that make no sense, or were being written */
-	uint64_t strings;   /* paths that point nowhere, or are too long: taken as empty */
+	/* stacks with more freed, or in use at the high-water mark, than allocated: in use taken as zero, and
+	 * what was in use at the mark as what is now */
+	uint64_t counters;
+	uint64_t live;    /* live slots that never kept still, make no sense, or have an unknown stack */
+	uint64_t modules; /* modules that make no sense, or were being written */
+	uint64_t strings; /* paths that point nowhere, or are too long: taken as empty */
 };
 
 struct hm_snapshot {
@@ -163,7 +171,11 @@ struct hm_snapshot {
 	bool supervised;
 	bool cut_off; /* the file is shorter than the process had made it */
 
-	uint64_t realtime_ns;    /* the moment the figures belong to */
+	uint64_t realtime_ns; /* the moment the figures belong to */
+	/* When the most was in use; 0: nothing was ever, or it is not known when.  The mark lags behind a
+	 * heap that grows (preload/peak.h), so where there is more in use now, the peak is now. */
+	uint64_t peak_realtime_ns;
+	bool at_peak;            /* `inuse` of all stacks is what was in use then */
 	uint64_t interval_bytes; /* in force now; 1: every allocation; 0: dormant */
 	uint32_t frames_kept_max;
 	uint64_t ledger_bytes;          /* length of the file */
@@ -195,10 +207,17 @@ int hm_snapshot_take(const struct hm_source *source, const struct hm_snapshot_op
 /* Accepts a zeroed snapshot. */
 void hm_snapshot_done(struct hm_snapshot *snapshot);
 
+/*
+ * From here on `inuse` of each stack is what it had at the high-water mark, at_peak is set, and there are no
+ * live samples and no ages: nobody knows which they were.  What was allocated stays as of realtime_ns.
+ */
+void hm_snapshot_turn_to_peak(struct hm_snapshot *snapshot);
+
 /* All stacks together, [dropped] and [overflow] included. */
 struct hm_snapshot_totals {
 	struct hm_figures alloc;
 	struct hm_figures inuse;
+	struct hm_figures peak;
 	uint64_t sample_count;
 };
 struct hm_snapshot_totals hm_snapshot_sum(const struct hm_snapshot *snapshot);

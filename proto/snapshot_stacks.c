@@ -32,7 +32,8 @@ struct walk {
 	uint32_t next_count;
 	uint32_t *records; /* units of the records found */
 	uint32_t record_count;
-	uint32_t *scratch; /* for sorting any of the three */
+	uint32_t *scratch;  /* for sorting any of the three */
+	uint64_t peak_mark; /* of the ledger, before any record was looked at */
 };
 
 static uint64_t offset_of(uint32_t unit)
@@ -250,6 +251,59 @@ static int copy_stack(struct hm_snapshot *snapshot, struct hm_snapshot_stack *st
 	return 0;
 }
 
+/* What a record says of the high-water mark, as it stands there. */
+struct peak_copy {
+	uint64_t mark;
+	uint64_t objects;
+	uint64_t bytes;
+	uint64_t objects_variance;
+	uint64_t bytes_variance;
+};
+
+static struct peak_copy peak_of(const struct hm_ledger_stack *record)
+{
+	return (struct peak_copy){
+		.mark = counter(&record->peak_mark),
+		.objects = counter(&record->peak_objects),
+		.bytes = counter(&record->peak_bytes),
+		.objects_variance = counter(&record->peak_objects_variance),
+		.bytes_variance = counter(&record->peak_bytes_variance),
+	};
+}
+
+/* Two copies made one after the other.  One that is being written is settled if nobody goes on with that. */
+static bool is_settled(const struct peak_copy *first, const struct peak_copy *second)
+{
+	return memcmp(first, second, sizeof(*first)) == 0;
+}
+
+/*
+ * A record that was kept for a later mark between the two looks: its counters anew, until two copies of them
+ * agree.  Returns whether they ever do; then all of *ret_record but the frames is the second.
+ */
+static bool copy_restless_record(const struct hm_window *window, uint32_t unit,
+				 struct hm_ledger_stack *ret_record)
+{
+	enum { TRIES = 8 };
+	const struct hm_source *const source = window->source;
+	struct peak_copy first = {
+		.mark = UINT64_MAX
+	}; /* of no record: it is not settled at the first try */
+
+	for (uint32_t i = 0; i < TRIES; i++) {
+		if (source->read(source, offset_of(unit), ret_record, sizeof(*ret_record)) !=
+		    (int64_t)sizeof(*ret_record))
+			return false;
+		const struct peak_copy second = peak_of(ret_record);
+		if (is_settled(&first, &second))
+			return true;
+		first = second;
+		/* acquire: as in hm_window_forget, the next copy is made after this one [peak.claim] */
+		atomic_thread_fence(memory_order_acquire);
+	}
+	return false;
+}
+
 static uint64_t difference(uint64_t alloc, uint64_t freed, bool *wrong)
 {
 	if (alloc >= freed)
@@ -280,8 +334,41 @@ static void count_stack(struct hm_snapshot_stack *stack, const struct hm_ledger_
 	stack->inuse.bytes_variance = anything && bytes > 0.0 ? bytes : 0.0;
 }
 
+/* After count_stack.  `is_kept`: the record's peak_* are to be believed. */
+static void count_peak(struct hm_snapshot_stack *stack, const struct hm_ledger_stack *record, uint64_t mark,
+		       bool is_kept, bool *wrong)
+{
+	const uint64_t kept_mark = counter(&record->peak_mark);
+
+	stack->peak = stack->inuse;
+	if (!is_kept || kept_mark % 2 != 0 || kept_mark < mark)
+		return; /* has not changed since the mark */
+
+	struct hm_figures peak = {
+		.objects_fixed = counter(&record->peak_objects),
+		.bytes_fixed = counter(&record->peak_bytes),
+		.objects_variance = variance_of(&record->peak_objects_variance, wrong),
+		.bytes_variance = variance_of(&record->peak_bytes_variance, wrong),
+	};
+	if (peak.objects_fixed > stack->alloc.objects_fixed || peak.bytes_fixed > stack->alloc.bytes_fixed) {
+		*wrong = true;
+		return;
+	}
+	if (peak.objects_fixed == 0) {
+		peak.objects_variance = 0.0;
+		peak.bytes_variance = 0.0;
+	}
+	stack->peak = peak;
+}
+
+/* What the first look at a record leaves for the second. */
+struct first_look {
+	struct peak_copy peak;
+	bool wrong; /* something in it makes no sense */
+};
+
 /* The first copy of all records, ascending: frames and freed_*. */
-static int copy_records(struct walk *walk, bool *wrong)
+static int copy_records(struct walk *walk, struct first_look *looks)
 {
 	struct hm_snapshot *const snapshot = walk->snapshot;
 
@@ -306,17 +393,35 @@ static int copy_records(struct walk *walk, bool *wrong)
 			continue;
 		}
 		struct hm_snapshot_stack *const stack = &snapshot->stacks[snapshot->stack_count];
-		const int error = copy_stack(snapshot, stack, record, &wrong[snapshot->stack_count]);
+		struct first_look *const look = &looks[snapshot->stack_count];
+		const int error = copy_stack(snapshot, stack, record, &look->wrong);
 		if (error != 0)
 			return error;
+		look->peak = peak_of(record);
 		stack->unit = unit;
 		walk->records[snapshot->stack_count++] = unit;
 	}
 	return 0;
 }
 
-/* The second copy, made after the last of the first: alloc_*. [stack.free] */
-static int copy_alloc_counters(struct walk *walk, bool *wrong)
+/* The second look at a record. */
+static void count_record(const struct walk *walk, struct hm_snapshot_stack *stack,
+			 const struct hm_ledger_stack *record, struct first_look *look)
+{
+	const struct peak_copy second = peak_of(record);
+	struct hm_ledger_stack anew;
+	bool is_kept = is_settled(&look->peak, &second);
+
+	if (!is_kept && copy_restless_record(walk->window, stack->unit, &anew)) {
+		record = &anew;
+		is_kept = true;
+	}
+	count_stack(stack, record, &look->wrong);
+	count_peak(stack, record, walk->peak_mark, is_kept, &look->wrong);
+}
+
+/* The second copy, made after the last of the first: alloc_* and peak_*. [stack.free] [peak.claim] */
+static int copy_alloc_counters(struct walk *walk, struct first_look *looks)
 {
 	struct hm_snapshot *const snapshot = walk->snapshot;
 	uint32_t kept = 0;
@@ -334,8 +439,8 @@ static int copy_alloc_counters(struct walk *walk, bool *wrong)
 			snapshot->skipped.late++;
 			continue;
 		}
-		count_stack(stack, record, &wrong[i]);
-		snapshot->skipped.counters += wrong[i];
+		count_record(walk, stack, record, &looks[i]);
+		snapshot->skipped.counters += looks[i].wrong;
 		snapshot->stacks[kept++] = *stack;
 	}
 	snapshot->stack_count = kept;
@@ -357,30 +462,30 @@ static bool begin_walk(struct walk *walk, struct hm_arena *arena)
 	       walk->scratch != NULL;
 }
 
-static int read_stacks(struct walk *walk, struct hm_arena *temporary, uint32_t dropped_unit,
-		       uint32_t overflow_unit)
+static int read_stacks(struct walk *walk, struct hm_arena *temporary, const struct hm_ledger_header *header)
 {
 	struct hm_snapshot *const snapshot = walk->snapshot;
 
 	if (!begin_walk(walk, temporary))
 		return -ENOMEM;
-	find_records(walk, dropped_unit, overflow_unit);
+	find_records(walk, header->dropped_unit, header->overflow_unit);
 	if (walk->window->error != 0)
 		return walk->window->error;
 	hm_sort(walk->records, walk->scratch, walk->record_count, sizeof(*walk->records), hm_compare_u32,
 		NULL);
 
-	bool *const wrong = hm_arena_allocate_array(temporary, walk->record_count, sizeof(*wrong));
+	struct first_look *const looks =
+		hm_arena_allocate_array(temporary, walk->record_count, sizeof(*looks));
 	snapshot->stacks =
 		hm_arena_allocate_array(&snapshot->arena, walk->record_count, sizeof(*snapshot->stacks));
-	if (wrong == NULL || snapshot->stacks == NULL)
+	if (looks == NULL || snapshot->stacks == NULL)
 		return -ENOMEM;
-	const int error = copy_records(walk, wrong);
-	return error != 0 ? error : copy_alloc_counters(walk, wrong);
+	const int error = copy_records(walk, looks);
+	return error != 0 ? error : copy_alloc_counters(walk, looks);
 }
 
-int hm_snapshot_read_stacks(struct hm_snapshot *snapshot, struct hm_window *window, uint32_t dropped_unit,
-			    uint32_t overflow_unit)
+int hm_snapshot_read_stacks(struct hm_snapshot *snapshot, struct hm_window *window,
+			    const struct hm_ledger_header *header)
 {
 	const uint64_t units = window->source->length_bytes / HM_UNIT;
 	struct walk walk = {
@@ -388,11 +493,12 @@ int hm_snapshot_read_stacks(struct hm_snapshot *snapshot, struct hm_window *wind
 		.window = window,
 		.unit_count =
 			units < INT32_MAX ? (uint32_t)units : INT32_MAX, /* a reference has 31 bits for it */
+		.peak_mark = counter(&header->peak_mark),
 	};
 	struct hm_arena temporary;
 
 	hm_arena_init(&temporary, SIZE_MAX);
-	const int error = read_stacks(&walk, &temporary, dropped_unit, overflow_unit);
+	const int error = read_stacks(&walk, &temporary, header);
 	hm_arena_done(&temporary);
 	return error;
 }

@@ -12,7 +12,7 @@
  * Fills stacks, stack_count and what was skipped of them, from a header that was copied before.
  * Returns 0, -ENOMEM or the window's error.
  */
-int hm_snapshot_read_stacks(struct hm_snapshot *snapshot, struct hm_window *window, uint32_t dropped_unit,
-			    uint32_t overflow_unit);
+int hm_snapshot_read_stacks(struct hm_snapshot *snapshot, struct hm_window *window,
+			    const struct hm_ledger_header *header);
 
 #endif

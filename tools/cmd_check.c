@@ -152,6 +152,9 @@ static void print_ledger(const struct hm_snapshot *snapshot, const struct hm_inp
 	print_fact("gauges", "%" PRIu32, snapshot->gauge_count);
 	print_figures("allocated", &totals.alloc);
 	print_figures("in use", &totals.inuse);
+	print_figures("at its peak", &totals.peak);
+	if (totals.peak.objects_fixed != 0)
+		print_fact("peak at", "%s", time_text(snapshot->peak_realtime_ns).text);
 	print_fact("live", "%" PRIu64 " samples that stand for %s", snapshot->live_count,
 		   hm_show_bytes(live_bytes).text);
 	for (int kind = 0; kind < HM_LOSS_KINDS; kind++)
@@ -176,7 +179,7 @@ static uint64_t find_in_ledger(const struct hm_snapshot *snapshot, const char *p
 		{ snapshot->cut_off, "file shorter than the process had made it: cut off" },
 		{ skipped->references, "references that point nowhere, or twice to one place" },
 		{ skipped->records, "stack records that make no sense" },
-		{ skipped->counters, "stacks with more freed than allocated" },
+		{ skipped->counters, "stacks with more freed, or in use at the peak, than allocated" },
 		{ skipped->strings, "texts that are not where they should be" },
 	};
 	uint64_t finding_count = 0;

@@ -14,12 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPTION_NO_SYMBOLS = HM_OPTION_LONG_ONLY, OPTION_NO_LABELS };
+enum { OPTION_NO_SYMBOLS = HM_OPTION_LONG_ONLY, OPTION_NO_LABELS, OPTION_PEAK };
 
 struct dump_options {
 	const char *output;         /* NULL: a name of its own for each; "-": standard output */
 	struct hm_symbols *symbols; /* borrowed; NULL: no names are wanted */
 	bool no_labels;
+	bool peak; /* in use: at the high-water mark */
 };
 
 static bool parse_options(const struct hm_verb *verb, int argc, char **argv, struct dump_options *ret_options)
@@ -31,6 +32,8 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv, str
 			ret_options->output = optarg;
 		else if (letter == OPTION_NO_LABELS)
 			ret_options->no_labels = true;
+		else if (letter == OPTION_PEAK)
+			ret_options->peak = true;
 		else
 			ret_options->symbols = NULL;
 	}
@@ -49,6 +52,12 @@ static void make_harmless(char *name)
 			*name = '_';
 }
 
+/* What is in use at another moment does not go by the name of what is in use now. */
+static const char *stem_suffix(const struct hm_snapshot *snapshot)
+{
+	return snapshot->at_peak ? ".peak" : "";
+}
+
 /* Where the profile goes without -o: to the current directory for a process, else beside the ledger. */
 static void make_stem(const struct hm_input *input, const struct hm_snapshot *snapshot, char stem[PATH_MAX])
 {
@@ -58,13 +67,14 @@ static void make_stem(const struct hm_input *input, const struct hm_snapshot *sn
 	if (input->is_process) {
 		memcpy(comm, snapshot->comm, sizeof(comm));
 		make_harmless(comm);
-		(void)snprintf(stem, PATH_MAX, "./heapmark.%s.%d", comm, (int)input->pid);
+		(void)snprintf(stem, PATH_MAX, "./heapmark.%s.%d%s", comm, (int)input->pid,
+			       stem_suffix(snapshot));
 		return;
 	}
 	if (length > strlen(HM_LEDGER_SUFFIX) &&
 	    strcmp(input->path + length - strlen(HM_LEDGER_SUFFIX), HM_LEDGER_SUFFIX) == 0)
 		length -= strlen(HM_LEDGER_SUFFIX);
-	(void)snprintf(stem, PATH_MAX, "%.*s", (int)length, input->path);
+	(void)snprintf(stem, PATH_MAX, "%.*s%s", (int)length, input->path, stem_suffix(snapshot));
 }
 
 static bool writes_to_stdout(const struct dump_options *options)
@@ -119,9 +129,10 @@ static int dump_snapshot(const struct hm_input *input, const struct hm_snapshot 
 		return HM_EXIT_USAGE;
 	}
 	hm_say_process(snapshot->comm, pid, &totals,
-		       snapshot->finished ? " at exit"
-		       : input->pid != 0  ? ""
-					  : " at its end");
+		       snapshot->at_peak    ? " at the high-water mark"
+		       : snapshot->finished ? " at exit"
+		       : input->pid != 0    ? ""
+					    : " at its end");
 	hm_warn_losses(input->path, snapshot->losses);
 	if (options->symbols != NULL)
 		hm_names_warn(&written, options->symbols);
@@ -153,12 +164,14 @@ static int dump(const struct hm_verb *verb, const char *argument, const struct d
 		hm_fail("%s: not a ledger, so there is nothing to make a profile of", argument);
 		hm_advise("heapmark check %s", argument);
 	} else if ((error = hm_ledger_snapshot(input.descriptor, input.pid != 0,
-					       options->no_labels ? 0 : HM_LEDGER_AGES, &snapshot, &fault)) !=
-		   0) {
+					       options->no_labels || options->peak ? 0 : HM_LEDGER_AGES,
+					       &snapshot, &fault)) != 0) {
 		hm_fail("%s: %s, so no profile was written", argument,
 			fault == HM_SNAPSHOT_UNREADABLE ? strerror(-error) : hm_snapshot_fault_text(fault));
 		hm_advise("heapmark check %s", argument);
 	} else {
+		if (options->peak)
+			hm_snapshot_turn_to_peak(&snapshot);
 		status = dump_snapshot(&input, &snapshot, options);
 	}
 	hm_snapshot_done(&snapshot);
@@ -223,6 +236,7 @@ static int dump_main(const struct hm_verb *verb, int argc, char **argv)
 
 static const struct hm_option dump_options[] = {
 	{ 'o', "output", "FILE", "write there, replacing what is there; - is standard output" },
+	{ OPTION_PEAK, "peak", NULL, "what was in use when the most was, in place of what is now" },
 	{ OPTION_NO_SYMBOLS, "no-symbols", NULL, "addresses only, for a symboliser that comes later" },
 	{ OPTION_NO_LABELS, "no-labels", NULL, "do not split what is in use by its age" },
 	{ 0 },
@@ -231,7 +245,7 @@ static const struct hm_option dump_options[] = {
 const struct hm_verb hm_verb_dump = {
 	.name = "dump",
 	.summary = "writes a profile of a process that runs, or of the ledger it has left",
-	.synopsis = "[-o FILE] [--no-symbols] [--no-labels] PID|LEDGER...",
+	.synopsis = "[-o FILE] [--peak] [--no-symbols] [--no-labels] PID|LEDGER...",
 	.text = "Writes a profile of a process as it is now, or of a ledger (heapmark.NAME.PID.ledger) that "
 		"was\n"
 		"left behind.  The process is not stopped and not signalled; it may hang.  The ledger "
@@ -240,7 +254,10 @@ const struct hm_verb hm_verb_dump = {
 		"beside\n"
 		"the ledger for a LEDGER; -2, -3, ... is added where that exists.  A directory stands for "
 		"all\n"
-		"ledgers in it.",
+		"ledgers in it.\n"
+		"With --peak what is in use is what was at the high-water mark of the heap (kept to within "
+		"5 %);\n"
+		"the name is then heapmark.NAME.PID.peak.pb.gz.",
 	.options = dump_options,
 	.usage_status = HM_EXIT_USAGE,
 	.main = dump_main,

@@ -37,6 +37,22 @@ static void add_modules(struct ledger_build *build)
 		ledger_build_module(build, &modules[i], paths[i]);
 }
 
+/* What the stack had at the high-water mark: kept for it, for another, half kept, or not at all. */
+static void keep_peak(const struct ledger_build *build, uint32_t unit, uint32_t number)
+{
+	enum { KINDS = 5, MARK = 2 * 50000 };
+	static const uint64_t marks[KINDS] = { MARK, 0, MARK | 1, MARK - 2, MARK + 2 };
+	struct hm_ledger_stack *const record = ledger_build_stack_at(build, unit);
+
+	ledger_build_header(build)->peak_mark = MARK;
+	ledger_build_header(build)->peak_realtime_ns = UINT64_C(1700000007) * 1000000000;
+	record->peak_mark = marks[number % KINDS];
+	record->peak_objects = (8ul + number) << HM_OBJECTS_FRACTION_BITS;
+	record->peak_bytes = 900ul * number << HM_BYTES_FRACTION_BITS;
+	record->peak_objects_variance = UINT64_C(0x3ff0000000000000); /* 1.0 */
+	record->peak_bytes_variance = UINT64_C(0x4059000000000000);   /* 100.0 */
+}
+
 /* Twelve stacks: some under one root, two of one hash, one in no module, all flags. */
 static void add_stacks(struct ledger_build *build)
 {
@@ -61,6 +77,7 @@ static void add_stacks(struct ledger_build *build)
 							    .freed_bytes = 100ul * i,
 							    .alloc_bytes_variance = 1e6,
 							    .freed_bytes_variance = 1e5 });
+		keep_peak(build, unit, i);
 		ledger_build_live(build, 0x1000000 + 16ul * i, unit, 100, 1.5f, 16 * i);
 	}
 }

@@ -12,10 +12,11 @@
 
 /*
  * What a snapshot may take.  Fixed: two windows of 64 KiB, the header, the gauges, pieces of the module
- * table. For each byte of the file at most: lists of the walk 16.1/64; a stack 88/128, its frames, where they
- * change between two looks, 1024/128; a live sample 40/32, its age, where each has a stack and an age of its
- * own, 72/32 in tables that are twice and, with those before, four times as large, with slots 4 * 16/32, and
- * twice when they are sorted; a module, 11 segments on one place, 11 * 88/128; text 1.
+ * table. For each byte of the file at most: lists of the walk 16.1/64; a stack and what is kept of its first
+ * look, (120 + 48)/128, its frames, where they change between two looks, 1024/128; a live sample 40/32, its
+ * age, where each has a stack and an age of its own, 72/32 in tables that are twice and, with those before,
+ * four times as large, with slots 4 * 16/32, and twice when they are sorted; a module, 11 segments on one
+ * place, 11 * 88/128; text 1.
  */
 enum { SNAPSHOT_BYTES_FIXED = 512 << 10, SNAPSHOT_BYTES_PER_BYTE = 36 };
 
@@ -118,6 +119,13 @@ static void require_sane(const struct hm_snapshot *snapshot)
 		fuzz_require(stack->inuse.bytes_fixed <= stack->alloc.bytes_fixed &&
 				     stack->inuse.objects_fixed <= stack->alloc.objects_fixed,
 			     "no more is in use than was allocated");
+		fuzz_require(stack->peak.bytes_fixed <= stack->alloc.bytes_fixed &&
+				     stack->peak.objects_fixed <= stack->alloc.objects_fixed,
+			     "no more was in use at the high-water mark than was allocated");
+		fuzz_require(isfinite(stack->peak.bytes_variance) && stack->peak.bytes_variance >= 0 &&
+				     isfinite(stack->peak.objects_variance) &&
+				     stack->peak.objects_variance >= 0,
+			     "nor is a variance of that negative");
 		fuzz_require(isfinite(stack->inuse.bytes_variance) && stack->inuse.bytes_variance >= 0 &&
 				     isfinite(stack->inuse.objects_variance) &&
 				     stack->inuse.objects_variance >= 0,
@@ -139,7 +147,9 @@ static void require_sane(const struct hm_snapshot *snapshot)
 			     "the name of a gauge ends");
 	require_sane_ages(snapshot);
 	const struct hm_snapshot_totals totals = hm_snapshot_sum(snapshot);
-	fuzz_require(totals.inuse.bytes_fixed <= totals.alloc.bytes_fixed, "in all no more is in use either");
+	fuzz_require(totals.inuse.bytes_fixed <= totals.peak.bytes_fixed &&
+			     totals.peak.bytes_fixed <= totals.alloc.bytes_fixed,
+		     "in all no more is in use than was at the peak, nor was then than was allocated");
 }
 
 static void print_finding(void *context, const struct hm_profile_finding *finding)
@@ -191,6 +201,8 @@ bool ledger_round(const struct hm_source *source, bool live_samples)
 	}
 	require_sane(&snapshot);
 	require_good_profile(&snapshot, live_samples);
+	hm_snapshot_turn_to_peak(&snapshot);
+	require_good_profile(&snapshot, !live_samples);
 	fuzz_require(fuzz_memory_peak_bytes() <=
 			     WRITE_BYTES_FIXED + WRITE_BYTES_PER_BYTE * source->length_bytes,
 		     "writing takes memory in proportion to the file");

@@ -1097,6 +1097,19 @@ def test_dump_ledger(place):
     with open(profile, "rb") as first, open(ledger.replace(".ledger", "-2.pb.gz"), "rb") as second:
         check("LEDGER: the same bytes each time", first.read() == second.read())
 
+    status, _, errors = place.run("dump", "--peak", ledger)
+    equal("--peak: exit status", status, 0)
+    contains("--peak: says which moment", errors, r"in use at the high-water mark, \d+ samples")
+    peak = ledger.replace(".ledger", ".peak.pb.gz")
+    equal("--peak: a name of its own", os.path.exists(peak), True)
+    contains("--peak: a comment for people", place.run("check", peak)[1],
+             r"in use: as at the high-water mark, 976\.5 KiB, \d+\.\d s after the start")
+    contains("--peak: one for machines", place.run("check", peak)[1], r"#heapmark\.inuse=peak")
+    contains("an ordinary profile knows the peak too", place.run("check", profile)[1],
+             r"most in use at once: 976\.5 KiB, (?s:.*)#heapmark\.peak_bytes=\d+")
+    contains("check LEDGER: what was in use at the peak", place.run("check", ledger)[1],
+             r"at its peak +\d+ objects , \d+ bytes \(97[78] KiB\)")
+
     shutil.copy(ledger, os.path.join(place.path, "copy.ledger"))
     place.run("dump", ".")
     equal("DIR: all ledgers in it", os.path.exists(os.path.join(place.path, "copy.pb.gz")), True)

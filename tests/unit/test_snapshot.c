@@ -146,6 +146,86 @@ static void test_figures(void)
 }
 
 /* Records that the trie reaches by every way: nodes many levels deep, chains of equal hashes. */
+static void set_peak(struct hm_ledger_stack *record, uint64_t mark, uint64_t peak_objects,
+		     uint64_t peak_bytes)
+{
+	record->peak_mark = mark;
+	record->peak_objects = objects(peak_objects);
+	record->peak_bytes = bytes(peak_bytes);
+	record->peak_bytes_variance = UINT64_C(0x4059000000000000); /* 100.0 */
+}
+
+/* Which figures stand for a stack at the high-water mark. */
+static void test_peak(void)
+{
+	enum { MARK = 2 * 9000 };
+	static const struct {
+		uint64_t mark;
+		int64_t bytes;
+		double variance;
+	} cases[] = {
+		{ MARK, 4000, 100.0 },     /* has changed since the mark */
+		{ MARK + 2, 4000, 100.0 }, /* or since one that was raised while this was read */
+		{ MARK - 2, 3000, 600.0 }, /* has not: what is in use now was then */
+		{ 0, 3000, 600.0 },
+		{ MARK | 1, 3000, 600.0 },       /* was not kept in time */
+		{ (MARK - 2) | 1, 3000, 600.0 }, /* by a thread that never came back */
+		{ UINT64_MAX, 3000, 600.0 },
+	};
+	enum { CASES = sizeof(cases) / sizeof(cases[0]) };
+	const uint64_t second_ns = 1000000000;
+	struct ledger_build build;
+	struct hm_snapshot snapshot;
+	uint32_t units[CASES];
+
+	ledger_build_begin(&build, 1 << 20);
+	struct hm_ledger_header *const header = ledger_build_header(&build);
+	for (uint32_t i = 0; i < CASES; i++) {
+		const uint64_t frame = 0x1000 + i;
+
+		units[i] = ledger_build_stack(&build, &frame, 1, 0);
+		ledger_build_count(&build, units[i],
+				   &(struct ledger_counts){ 5, 50, 5000, 20, 2000, 900.0, 300.0 });
+		set_peak(ledger_build_stack_at(&build, units[i]), cases[i].mark, 40, 4000);
+	}
+	header->peak_mark = MARK;
+	header->peak_realtime_ns = header->start_realtime_ns + 7 * second_ns;
+	if (!CHECK_EQ(take(&build, &snapshot), 0))
+		return;
+	for (uint32_t i = 0; i < CASES; i++) {
+		const struct hm_snapshot_stack *const stack = find(&snapshot, units[i]);
+
+		CHECK_EQ(hm_bytes_round(stack->peak.bytes_fixed), cases[i].bytes);
+		CHECK_EQ(hm_objects_round(stack->peak.objects_fixed), cases[i].bytes / 100);
+		CHECK(stack->peak.bytes_variance == cases[i].variance);
+		CHECK_EQ(hm_bytes_round(stack->inuse.bytes_fixed), 3000);
+	}
+	CHECK_EQ(snapshot.peak_realtime_ns, header->start_realtime_ns + 7 * second_ns);
+	CHECK_EQ(count_skipped(&snapshot), 0);
+
+	hm_snapshot_turn_to_peak(&snapshot);
+	CHECK(snapshot.at_peak);
+	CHECK_EQ(snapshot.live_count, 0);
+	for (uint32_t i = 0; i < CASES; i++)
+		CHECK_EQ(hm_bytes_round(find(&snapshot, units[i])->inuse.bytes_fixed), cases[i].bytes);
+	hm_snapshot_done(&snapshot);
+
+	/* More is in use now than at the mark: now is the peak, of every stack. */
+	ledger_build_count(&build, units[0], &(struct ledger_counts){ 5, 900, 90000, 0, 0, 0.0, 0.0 });
+	header->peak_realtime_ns = 1; /* before the start */
+	CHECK_EQ(take(&build, &snapshot), 0);
+	CHECK_EQ(hm_bytes_round(find(&snapshot, units[0])->peak.bytes_fixed), 90000);
+	CHECK_EQ(hm_bytes_round(find(&snapshot, units[1])->peak.bytes_fixed), 3000);
+	CHECK_EQ(snapshot.peak_realtime_ns, snapshot.realtime_ns);
+	hm_snapshot_done(&snapshot);
+
+	ledger_build_count(&build, units[0], &(struct ledger_counts){ 5, 50, 5000, 20, 2000, 900.0, 300.0 });
+	CHECK_EQ(take(&build, &snapshot), 0);
+	CHECK_EQ(snapshot.peak_realtime_ns, header->start_realtime_ns);
+	hm_snapshot_done(&snapshot);
+	ledger_build_end(&build);
+}
+
 static void test_trie(void)
 {
 	enum { DEEP = 40, CHAIN = 10, SPREAD = 5000 };
@@ -457,6 +537,15 @@ static const uint64_t *lie_in_tables(struct scene *scene, const struct hm_snapsh
 					     scene->module->path_unit * (uint64_t)HM_UNIT))
 			->length_bytes = UINT32_MAX;
 		return &skipped->strings;
+	case 7: /* in use at the peak more than was ever allocated */
+		scene->record->peak_bytes = 64;
+		return &skipped->counters;
+	case 8:
+		scene->record->peak_objects = UINT64_MAX;
+		return &skipped->counters;
+	case 9:
+		scene->record->peak_objects_variance = UINT64_MAX;
+		return &skipped->counters;
 	default:
 		return NULL;
 	}
@@ -474,7 +563,8 @@ static bool test_lie(uint32_t group, uint32_t lie)
 		if (!CHECK(*seen > 0))
 			fprintf(stderr, "\tlie %u of group %u was not noticed\n", lie, group);
 		for (uint32_t i = 0; i < snapshot.stack_count; i++)
-			CHECK(snapshot.stacks[i].inuse.bytes_variance >= 0.0);
+			CHECK(snapshot.stacks[i].inuse.bytes_variance >= 0.0 &&
+			      snapshot.stacks[i].peak.bytes_fixed <= snapshot.stacks[i].alloc.bytes_fixed);
 		hm_snapshot_done(&snapshot);
 	}
 	ledger_build_end(&scene.build);
@@ -484,7 +574,7 @@ static bool test_lie(uint32_t group, uint32_t lie)
 /* One lie after the other, each told to a fresh ledger. */
 static void test_lies(void)
 {
-	enum { LIES = 16 };
+	enum { LIES = 19 };
 	uint32_t count = 0;
 
 	for (uint32_t group = 0; group < 2; group++) {
@@ -625,6 +715,73 @@ static void test_busy(void)
 	CHECK_EQ(snapshot.stack_count, 202);
 	hm_snapshot_done(&snapshot);
 	ledger_build_end(&build);
+}
+
+/* Before each read, a stack is kept for another mark, or half kept. */
+struct keeping {
+	struct hm_source memory;
+	struct hm_ledger_stack *record;
+	uint64_t reads;
+	uint64_t reads_max; /* after so many it rests */
+};
+
+static int64_t read_keeping(const struct hm_source *source, uint64_t offset, void *buffer, size_t size_bytes)
+{
+	union {
+		const void *borrowed;
+		struct keeping *keeping;
+	} context = { .borrowed = source->context };
+	struct keeping *const keeping = context.keeping;
+
+	if (keeping->reads++ < keeping->reads_max) {
+		keeping->record->peak_mark++;
+		keeping->record->peak_bytes += bytes(10);
+		if (keeping->reads % 2 == 0)
+			keeping->record->peak_objects += objects(1);
+	}
+	return keeping->memory.read(&keeping->memory, offset, buffer, size_bytes);
+}
+
+static void test_keeping(void)
+{
+	enum { READS_MAX = 60 };
+
+	for (uint64_t reads_max = 0; reads_max < READS_MAX; reads_max++) {
+		struct ledger_build build;
+		struct hm_snapshot snapshot;
+		const uint64_t frame = 0x1000;
+
+		ledger_build_begin(&build, 1 << 20);
+		const uint32_t unit = ledger_build_stack(&build, &frame, 1, 0);
+		struct keeping keeping = {
+			.memory = hm_source_from_memory(build.bytes, ledger_build_length(&build)),
+			.record = ledger_build_stack_at(&build, unit),
+			.reads_max = reads_max,
+		};
+		const struct hm_source source = {
+			.read = read_keeping,
+			.length_bytes = keeping.memory.length_bytes,
+			.context = &keeping,
+		};
+		ledger_build_count(&build, unit,
+				   &(struct ledger_counts){ 5, 500, 50000, 490, 49000, 900.0, 300.0 });
+		ledger_build_header(&build)->peak_mark = 200000;
+		set_peak(keeping.record, 200000, 100, 2000);
+		CHECK_EQ(hm_snapshot_take(&source, &with_live, &snapshot, NULL), 0);
+
+		/* Twenty bytes more for each object more, or else what is in use now. */
+		const struct hm_figures *const peak = &find(&snapshot, unit)->peak;
+		const int64_t more = hm_objects_round(peak->objects_fixed) - 100;
+		CHECK(more >= 0 ? hm_bytes_round(peak->bytes_fixed) == 2000 + 20 * more
+				: hm_bytes_round(peak->bytes_fixed) == 1000 && more == -90);
+		/* One that comes to rest is never lost, unless it is half kept for good.  (The last two reads
+		 * are the header's.) */
+		if (reads_max + 2 < keeping.reads)
+			CHECK_EQ(more >= 0, reads_max % 2 == 0);
+		CHECK_EQ(snapshot.skipped.counters, 0);
+		hm_snapshot_done(&snapshot);
+		ledger_build_end(&build);
+	}
 }
 
 /* A ledger so small that one copy would hold all of it: what was freed and what was allocated still come from
@@ -831,6 +988,7 @@ int main(void)
 {
 	test_identity();
 	test_figures();
+	test_peak();
 	test_trie();
 	test_modules();
 	test_live();
@@ -840,6 +998,7 @@ int main(void)
 	test_header_lies();
 	test_text_budget();
 	test_busy();
+	test_keeping();
 	test_busy_small();
 	test_failing();
 	test_concurrent();
