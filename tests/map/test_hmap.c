@@ -137,6 +137,11 @@ static struct hmap_stats stats_of(const struct hmap *map)
 	return stats;
 }
 
+static uint64_t growths_of(const struct hmap *map)
+{
+	return stats_of(map).grows + stats_of(map).same_size_grows;
+}
+
 /* The next key, from *counter on, that lands in bucket_count buckets at one from first to end - 1. */
 static uint64_t next_key(const struct hmap *map, uint64_t bucket_count, uint64_t first, uint64_t end,
 			 uint64_t *counter)
@@ -371,6 +376,43 @@ static void test_hash_spread(void)
 	free_map(map);
 }
 
+/* As many buckets as Go 1.19's make(map[uint64]uint64, len) has, and no growth until there are more entries.
+ */
+static void test_room_ahead(void)
+{
+	static const struct {
+		size_t len;
+		uint64_t bucket_count;
+	} cases[] = {
+		{ 0, 0 },        { 8, 0 },           { 9, 2 },           { 13, 2 },
+		{ 14, 4 },       { 104, 16 },        { 105, 32 },        { 1000, 256 },
+		{ 10000, 2048 }, { 851968, 131072 }, { 851969, 262144 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memset(&memory, 0, sizeof(memory));
+		struct hmap *map = hmap_create_for(11, cases[i].len);
+
+		EXPECT(map != NULL);
+		EXPECT(stats_of(map).bucket_count == cases[i].bucket_count);
+		EXPECT(hmap_check(map) == NULL);
+		for (uint64_t key = 0; key < cases[i].len; key++)
+			EXPECT(hmap_insert(map, key, key) == 0);
+		EXPECT(growths_of(map) == 0);
+		EXPECT(memory.large_count == (cases[i].bucket_count > 1));
+		free_map(map);
+	}
+
+	memset(&memory, 0, sizeof(memory));
+	EXPECT(hmap_create_for(11, SIZE_MAX) == NULL);
+	for (uint64_t refuse_call = 1; refuse_call <= 3; refuse_call++) {
+		memset(&memory, 0, sizeof(memory));
+		memory.refuse_call = refuse_call;
+		EXPECT(hmap_create_for(11, 1000) == NULL);
+		EXPECT(memory.live_blocks == 0);
+	}
+}
+
 static void test_seeds(void)
 {
 	struct hmap *one = new_map(1);
@@ -473,11 +515,6 @@ static uint64_t key_factor_inverse(void)
 	for (int round = 0; round < 5; round++)
 		inverse *= 2 - key_factor * inverse;
 	return inverse;
-}
-
-static uint64_t growths_of(const struct hmap *map)
-{
-	return stats_of(map).grows + stats_of(map).same_size_grows;
 }
 
 static void random_insert(struct hmap *map, uint32_t index)
@@ -657,13 +694,15 @@ static void test_random_operations(void)
 		run_random(&tiny, seed, 4000, 0);
 	for (uint64_t seed = 1; seed <= 10; seed++)
 		run_random(&tiny_churn, seed, 20000, 0);
-	for (uint64_t seed = 1; seed <= 4; seed++)
+	for (uint64_t seed = 1; seed <= 10; seed++)
 		run_random(&small, seed, 60000, 0);
-	for (uint64_t seed = 1; seed <= 4; seed++)
-		run_random(&small_churn, seed, 80000, 0);
-	run_random(&large, 1, 100000, 0);
-	run_random(&large_churn, 1, 300000, 0);
-	EXPECT(met.operations >= 1000000);
+	for (uint64_t seed = 1; seed <= 10; seed++)
+		run_random(&small_churn, seed, 120000, 0);
+	for (uint64_t seed = 1; seed <= 3; seed++)
+		run_random(&large, seed, 120000, 0);
+	for (uint64_t seed = 1; seed <= 3; seed++)
+		run_random(&large_churn, seed, 300000, 0);
+	EXPECT(met.operations >= 3000000);
 	EXPECT(met.grows > 50);
 	EXPECT(met.same_size_grows > 20);
 	EXPECT(met.walks_finished > 1000);
@@ -769,6 +808,7 @@ static const struct {
 	{ "same-size growth", test_same_size_growth },
 	{ "overflow estimate", test_overflow_estimate },
 	{ "hash spread", test_hash_spread },
+	{ "room ahead", test_room_ahead },
 	{ "seeds", test_seeds },
 	{ "retired tables", test_retired_tables },
 	{ "random operations", test_random_operations },
