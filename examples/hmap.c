@@ -181,3 +181,15 @@ void hmap_get_stats(const struct hmap *map, struct hmap_stats *ret_stats)
 		.allocated_bytes = map->allocated_bytes,
 	};
 }
+
+void hmap_stats_add(struct hmap_stats *sum, const struct hmap_stats *stats)
+{
+	sum->len += stats->len;
+	sum->bucket_count += stats->bucket_count;
+	sum->overflow_count += stats->overflow_count;
+	sum->grows += stats->grows;
+	sum->same_size_grows += stats->same_size_grows;
+	sum->evacuated_buckets += stats->evacuated_buckets;
+	sum->bytes += stats->bytes;
+	sum->allocated_bytes += stats->allocated_bytes;
+}

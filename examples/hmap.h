@@ -96,6 +96,9 @@ struct hmap_stats {
 
 void hmap_get_stats(const struct hmap *map, struct hmap_stats *ret_stats);
 
+/* For structures that consist of several maps: adds each figure to that of *sum. */
+void hmap_stats_add(struct hmap_stats *sum, const struct hmap_stats *stats);
+
 /*
  * The hash of `key` in this map, now: its low bits name the bucket.  For those who want to know where a key
  * lands.  A map that becomes empty takes a new seed.
