@@ -7,30 +7,15 @@
  */
 #include "examples/hmap.h"
 
+#include "tests/map/expect.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPECT(condition) expect(condition, #condition, __LINE__)
-
-static void expect(bool holds, const char *condition, int line)
-{
-	if (holds)
-		return;
-	fprintf(stderr, "test_hmap.c:%d: does not hold: %s\n", line, condition);
-	exit(EXIT_FAILURE);
-}
-
 static uint64_t random_state;
-
-/* A plain 64-bit linear congruential generator, of which the upper half is used. */
-static uint32_t random_below(uint32_t limit)
-{
-	random_state = random_state * 6364136223846793005 + 1442695040888963407;
-	return (uint32_t)((random_state >> 32) * limit >> 32);
-}
 
 /*
  * The allocator
@@ -63,7 +48,7 @@ static bool refused(void)
 {
 	memory.call_count++;
 	return memory.call_count == memory.refuse_call ||
-	       (memory.refuse_one_in != 0 && random_below(memory.refuse_one_in) == 0);
+	       (memory.refuse_one_in != 0 && random_below(&random_state, memory.refuse_one_in) == 0);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
@@ -519,7 +504,7 @@ static uint64_t key_factor_inverse(void)
 
 static void random_insert(struct hmap *map, uint32_t index)
 {
-	const uint64_t value = ((uint64_t)random_below(UINT32_MAX) << 16) ^ index;
+	const uint64_t value = ((uint64_t)random_below(&random_state, UINT32_MAX) << 16) ^ index;
 	const int error = hmap_insert(map, key_of(index), value);
 
 	if (error != 0) {
@@ -539,7 +524,7 @@ static void random_delete(struct hmap *map, uint32_t index)
 	reference.present[index] = false;
 	for (size_t i = 0; i < WALKS; i++)
 		reference.walks[i].stays[index] = false;
-	if (random_below(4) != 0)
+	if (random_below(&random_state, 4) != 0)
 		reference.generation[index]++;
 }
 
@@ -607,15 +592,15 @@ static void walk_on(struct walk *walk, const struct hmap *map, uint32_t step_cou
 
 static void random_walk(struct hmap *map)
 {
-	struct walk *walk = &reference.walks[random_below(WALKS)];
+	struct walk *walk = &reference.walks[random_below(&random_state, WALKS)];
 
 	if (!walk->open) {
 		walk_begin(walk, map);
-		walk_on(walk, map, random_below(reference.universe / 8));
-	} else if (random_below(100) == 0) {
+		walk_on(walk, map, random_below(&random_state, reference.universe / 8));
+	} else if (random_below(&random_state, 100) == 0) {
 		walk_end(walk, map, false);
 	} else {
-		walk_on(walk, map, random_below(reference.universe / 8));
+		walk_on(walk, map, random_below(&random_state, reference.universe / 8));
 	}
 }
 
@@ -663,15 +648,15 @@ static void run_random(const struct load *load, uint64_t seed, uint32_t operatio
 	memory.refuse_one_in = refuse_one_in;
 	for (uint32_t i = 0; i < operation_count; i++) {
 		const uint32_t percent = load->insert_percent[i / PHASE_OPERATIONS % 6];
-		const uint32_t index = random_below(load->universe);
+		const uint32_t index = random_below(&random_state, load->universe);
 
-		if (random_below(100) < percent && reference.len < load->len_max)
+		if (random_below(&random_state, 100) < percent && reference.len < load->len_max)
 			random_insert(map, index);
 		else
 			random_delete(map, index);
 		reference.in_growth = is_in_growth(map, &outgrown_buckets, &growths);
-		compare_one(map, random_below(load->universe));
-		if (random_below(reference.in_growth ? 4 : 16) == 0)
+		compare_one(map, random_below(&random_state, load->universe));
+		if (random_below(&random_state, reference.in_growth ? 4 : 16) == 0)
 			random_walk(map);
 		if (i % (load->universe / 2) == 0)
 			compare_all(map);
