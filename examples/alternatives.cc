@@ -36,7 +36,7 @@ using Command = std::vector<std::string>;
 
 struct Options {
 	uint64_t n = 1000000;
-	unsigned rounds = 5;
+	unsigned rounds = 3;
 	std::string output; /* empty: standard output */
 	std::string self;   /* this program */
 	std::string library;
@@ -302,7 +302,7 @@ void print_help()
 	       "(1000000\n"
 	       "by default), then N/2 reads and writes.  Writes a document with the operations a second, "
 	       "percentiles of\n"
-	       "all their times (medians of 5 rounds), and the memory as heapmark has it.  Takes some "
+	       "all their times (medians of 3 rounds), and the memory as heapmark has it.  Takes some "
 	       "minutes.\n"
 	       "\n"
 	       "--case: one measurement, as a line of figures.  STRUCTURE is one of");

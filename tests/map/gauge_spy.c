@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Stands in for libheapmark.so: at the end of the process it writes to the file that GAUGE_SPY names each gauge,
- * its last value and how often it was published, a line each.
+ * Stands in for libheapmark.so: at the end of the process it writes to the file that GAUGE_SPY names each
+ * gauge, its last value and how often it was published, a line each.
  */
 #include "preload/heapmark.h"
 
