@@ -1,81 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * examples/syncmap against the rules of Go's sync.Map, against a plain reference, and without memory.
- *
- * The linker's --wrap puts the allocator functions below between the map and libc: they count, and refuse on
- * request.
  */
 #include "examples/syncmap.h"
 
 #include "examples/readers.h"
 #include "tests/map/expect.h"
+#include "tests/map/memory.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 
 static uint64_t random_state;
 
-static struct {
-	int64_t live_blocks;
-	uint32_t refuse_one_in; /* by chance; 0: none */
-	uint64_t refuse_call;   /* the one to refuse; 0: none */
-	uint64_t call_count;
-	uint64_t asked_bytes; /* of malloc, calloc and realloc, over all calls */
-} memory;
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-void __real_free(void *block);
-void __wrap_free(void *block);
-
-static bool refused(size_t bytes)
-{
-	memory.call_count++;
-	if (memory.call_count == memory.refuse_call ||
-	    (memory.refuse_one_in != 0 && random_below(&random_state, memory.refuse_one_in) == 0))
-		return true;
-	memory.asked_bytes += bytes;
-	return false;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	if (refused(size))
-		return NULL;
-	memory.live_blocks++;
-	return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	if (refused(count * size))
-		return NULL;
-	memory.live_blocks++;
-	return __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-	if (refused(size))
-		return NULL;
-	memory.live_blocks += block == NULL;
-	return __real_realloc(block, size);
-}
-
-void __wrap_free(void *block)
-{
-	memory.live_blocks -= block != NULL;
-	__real_free(block);
-}
-
 static struct syncmap *new_map(uint64_t seed)
 {
-	memset(&memory, 0, sizeof(memory));
+	memory_reset();
 	struct syncmap *map = syncmap_create(seed);
 
 	EXPECT(map != NULL);
@@ -259,6 +199,7 @@ static uint64_t run_random(uint64_t seed, uint32_t operation_count, uint32_t ref
 	uint64_t refusals = 0;
 
 	random_state = seed;
+	memory.random_state = seed;
 	memset(expected, 0, sizeof(expected));
 	memory.refuse_one_in = refuse_one_in;
 	for (uint32_t i = 0; i < operation_count; i++) {
@@ -313,7 +254,7 @@ static void test_every_refusal(void)
 	bool refused_one = true;
 
 	for (; refused_one; refuse_call++) {
-		memset(&memory, 0, sizeof(memory));
+		memory_reset();
 		memory.refuse_call = refuse_call;
 		struct syncmap *map = syncmap_create(9);
 
