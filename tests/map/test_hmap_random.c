@@ -98,7 +98,7 @@ static void compare_all(const struct hmap *map)
 	const char *wrong = hmap_check(map);
 
 	if (wrong != NULL)
-		fprintf(stderr, "test_hmap: %s\n", wrong);
+		fprintf(stderr, "test_hmap_random: %s\n", wrong);
 	EXPECT(wrong == NULL);
 	EXPECT(hmap_len(map) == reference.len);
 	for (uint32_t index = 0; index < reference.universe; index++)
