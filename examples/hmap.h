@@ -2,7 +2,7 @@
 /*
  * A hash map of 64-bit keys and values that is laid out and grows as the maps of Go 1.19 do
  * (runtime/map.go), so that what is said about the memory of Go maps can be seen in a C program.
- * How it works is drawn at the head of hmap.c.
+ * hmap.c says which file to read for which part of it.
  *
  * Threads: as in Go.  Any number of threads may read (get, iterate, stats) while none writes; a thread that
  * inserts or deletes must be alone.
@@ -24,6 +24,9 @@ struct hmap;
  * The seed decides where keys land: the same seed and the same calls give the same map, to the byte.
  */
 struct hmap *hmap_create(uint64_t seed);
+
+/* The same with room for `len` entries: it does not grow before there are more. */
+struct hmap *hmap_create_for(uint64_t seed, size_t len);
 
 /* Accepts NULL.  No iterator may be open. */
 void hmap_free(struct hmap *map);
@@ -93,6 +96,9 @@ struct hmap_stats {
 
 void hmap_get_stats(const struct hmap *map, struct hmap_stats *ret_stats);
 
+/* For structures that consist of several maps: adds each figure to that of *sum. */
+void hmap_stats_add(struct hmap_stats *sum, const struct hmap_stats *stats);
+
 /*
  * The hash of `key` in this map, now: its low bits name the bucket.  For those who want to know where a key
  * lands.  A map that becomes empty takes a new seed.
@@ -100,8 +106,8 @@ void hmap_get_stats(const struct hmap *map, struct hmap_stats *ret_stats);
 uint64_t hmap_hash(const struct hmap *map, uint64_t key);
 
 /*
- * For tests and debug builds: checks the whole map against its invariants.  Returns NULL, or what is wrong.
- * Takes time in proportion to the map.
+ * Checks the whole map against its invariants.  Returns NULL, or what is wrong.  Takes time in proportion to
+ * the map.  Where assertions are on, the map asks by itself at the end of each growth.
  */
 const char *hmap_check(const struct hmap *map);
 

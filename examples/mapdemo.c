@@ -2,145 +2,82 @@
 /*
  * mapdemo: a hash map under one of several loads, to be looked at with a heap profiler.
  *
- * Each scenario is a row of the table below and a function.  The map is alive when main returns.
+ * Each scenario is a row of the table below and a function of scenarios.h.
  */
-#include "examples/hmap.h"
-#include "preload/heapmark.h"
+#include "examples/gauges.h"
+#include "examples/scenarios.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	EXIT_USAGE = 2,
-
-	/* Fixed: the same command prints the same line.  Of 60 seeds the memory in use after `window` was
-	 * 4.29 MB +- 0.14, as it was in 40 runs of Go, whose seed nobody can choose; with this one it
-	 * is 4.30. */
-	MAP_SEED = 8,
-
-	WRITES_PER_PUBLISH = 1 << 16, /* a few hundred times a second */
-};
+enum { EXIT_USAGE = 2 };
 
 static const uint64_t operand_max = 1000000000000000000; /* 10^18: more is a typing error */
 
-struct request {
-	uint64_t n;
-	uint64_t window; /* 0 for a scenario that has none */
+/* The operand after N.  One that is left out is N divided by n_share, or where that is 0, default_value. */
+struct second_operand {
+	const char *name; /* as the user types it; NULL: there is none */
+	const char *key;  /* as it is printed */
+	uint64_t n_share;
+	uint64_t default_value;
+	uint64_t max; /* 0: N */
 };
 
-struct scenario {
+static const struct second_operand none = { NULL, "window", 0, 0, 0 };
+static const struct second_operand some_stay = { "WINDOW", "window", 100, 0, 0 };
+static const struct second_operand all_stay = { "WINDOW", "window", 1, 0, 0 };
+static const struct second_operand kept = { "KEPT", "kept", 100, 0, 0 };
+static const struct second_operand shards = { "SHARDS", "shards", 0, 4, 65536 };
+
+static const struct scenario {
 	const char *name;
-	const char *operands; /* as the user types them */
 	const char *summary;
 	uint64_t default_n;
-	uint64_t n_per_window; /* the default of WINDOW is N divided by this; 0: takes no WINDOW */
-
-	/* Returns 0 or a negative errno; *ret_stats is then untouched. */
-	int (*run)(const struct request *request, struct hmap_stats *ret_stats);
-};
-
-/* Owned, and never freed: what is alive at the end is what the profile is to show. */
-static struct hmap *kept_map;
-
-static double overflow_ratio(const struct hmap_stats *stats)
-{
-	return stats->bucket_count != 0 ? (double)stats->overflow_count / (double)stats->bucket_count : 0;
-}
-
-/* Tells a profiler that is there; does nothing otherwise. */
-static void publish(const struct hmap_stats *stats)
-{
-	if (!heapmark_gauge)
-		return;
-	heapmark_gauge("hashmap/len", (double)stats->len);
-	heapmark_gauge("hashmap/bucket_count", (double)stats->bucket_count);
-	heapmark_gauge("hashmap/overflow_count", (double)stats->overflow_count);
-	heapmark_gauge("hashmap/overflow_ratio", overflow_ratio(stats));
-	heapmark_gauge("hashmap/same_size_grows", (double)stats->same_size_grows);
-}
-
-static void publish_now_and_then(const struct hmap *map, uint64_t key)
-{
-	if (key % WRITES_PER_PUBLISH != 0)
-		return;
-
-	struct hmap_stats stats;
-	hmap_get_stats(map, &stats);
-	publish(&stats);
-}
-
-/* Inserts the keys 0 to n - 1 and, once there are more than `window`, deletes the oldest each time. */
-static int slide(struct hmap *map, uint64_t n, uint64_t window)
-{
-	for (uint64_t key = 0; key < n; key++) {
-		const int error = hmap_insert(map, key, key);
-
-		if (error != 0)
-			return error;
-		if (key >= window)
-			hmap_delete(map, key - window);
-		publish_now_and_then(map, key);
-	}
-	return 0;
-}
-
-static int run_window(const struct request *request, struct hmap_stats *ret_stats)
-{
-	kept_map = hmap_create(MAP_SEED);
-	if (kept_map == NULL)
-		return -ENOMEM;
-
-	const int error = slide(kept_map, request->n, request->window);
-	if (error == 0)
-		hmap_get_stats(kept_map, ret_stats);
-	return error;
-}
-
-static int run_fill(const struct request *request, struct hmap_stats *ret_stats)
-{
-	const struct request all = { .n = request->n, .window = request->n };
-
-	return run_window(&all, ret_stats);
-}
-
-static int run_drain(const struct request *request, struct hmap_stats *ret_stats)
-{
-	const int error = run_fill(request, ret_stats);
-
-	if (error != 0)
-		return error;
-	for (uint64_t key = 0; key < request->n; key++) {
-		hmap_delete(kept_map, key);
-		publish_now_and_then(kept_map, key);
-	}
-	hmap_get_stats(kept_map, ret_stats);
-	return 0;
-}
-
-static const struct scenario scenarios[] = {
-	{ "fill", "[N]", "N distinct keys go in", 1000000, 0, run_fill },
-	{ "drain", "[N]", "N distinct keys go in, then all come out", 1000000, 0, run_drain },
-	{ "window", "[N [WINDOW]]", "N keys go in, only the last WINDOW of them stay", 10000000, 100,
-	  run_window },
+	const struct second_operand *second;
+	int (*run)(const struct request *request, struct figures *ret_figures);
+} scenarios[] = {
+	{ "fill", "N distinct keys go in", 1000000, &none, run_fill },
+	{ "drain", "N distinct keys go in, then all come out", 1000000, &none, run_drain },
+	{ "window", "N keys go in, only the last WINDOW of them stay", 10000000, &some_stay, run_window },
+	{ "rebuild", "as drain, but KEPT stay, and a compact copy replaces the map under its readers",
+	  1000000, &kept, run_rebuild },
+	{ "syncmap", "N new keys go through a map like sync.Map, the last WINDOW stay", 1000000, &all_stay,
+	  run_syncmap },
+	{ "sharded", "four threads put N keys into a map of SHARDS maps", 1000000, &shards, run_sharded },
 };
 enum { SCENARIO_COUNT = sizeof(scenarios) / sizeof(scenarios[0]) };
 
+static void print_operands(FILE *file, const struct scenario *scenario)
+{
+	if (scenario->second->name != NULL)
+		fprintf(file, "[N [%s]]", scenario->second->name);
+	else
+		fprintf(file, "[N]");
+}
+
 static void print_help(void)
 {
-	printf("Usage: mapdemo SCENARIO [N [WINDOW]]\n"
+	printf("Usage: mapdemo SCENARIO [N [WINDOW|KEPT|SHARDS]]\n"
 	       "Puts a hash map built like Go's under a load, prints its figures, and ends with the map "
 	       "alive.\n"
 	       "\n");
 	for (size_t i = 0; i < SCENARIO_COUNT; i++) {
 		const struct scenario *scenario = &scenarios[i];
+		const struct second_operand *second = scenario->second;
 
-		printf("  %-7s %-13s %s; N is %llu by default", scenario->name, scenario->operands,
-		       scenario->summary, (unsigned long long)scenario->default_n);
-		if (scenario->n_per_window != 0)
-			printf(", WINDOW N/%llu", (unsigned long long)scenario->n_per_window);
+		printf("  %s ", scenario->name);
+		print_operands(stdout, scenario);
+		printf("\n      %s;\n      N is %llu by default", scenario->summary,
+		       (unsigned long long)scenario->default_n);
+		if (second->n_share > 1)
+			printf(", %s N/%llu", second->name, (unsigned long long)second->n_share);
+		else if (second->n_share == 1)
+			printf(", %s N", second->name);
+		else if (second->name != NULL)
+			printf(", %s %llu", second->name, (unsigned long long)second->default_value);
 		printf("\n");
 	}
 	printf("\n"
@@ -180,28 +117,40 @@ static int parse_operand(const char *name, const char *text, uint64_t *ret_value
 	return 0;
 }
 
+static uint64_t default_of(const struct second_operand *second, uint64_t n)
+{
+	if (second->n_share == 0)
+		return second->default_value;
+	return n >= second->n_share ? n / second->n_share : 1;
+}
+
 /* Speaks on stderr where it fails. */
 static int parse_request(const struct scenario *scenario, int operand_count, char **operands,
 			 struct request *ret_request)
 {
+	const struct second_operand *second = scenario->second;
+	const int operands_max = second->name != NULL ? 2 : 1;
 	struct request request = { .n = scenario->default_n };
-	const int operands_max = scenario->n_per_window != 0 ? 2 : 1;
 
 	if (operand_count > operands_max) {
-		fprintf(stderr, "mapdemo: '%s' is one operand too many; type: mapdemo %s %s\n",
-			operands[operands_max], scenario->name, scenario->operands);
+		fprintf(stderr, "mapdemo: '%s' is one operand too many; type: mapdemo %s ",
+			operands[operands_max], scenario->name);
+		print_operands(stderr, scenario);
+		fprintf(stderr, "\n");
 		return -EINVAL;
 	}
 	if (operand_count > 0 && parse_operand("N", operands[0], &request.n) != 0)
 		return -EINVAL;
-	if (scenario->n_per_window != 0)
-		request.window = request.n / scenario->n_per_window;
-	if (scenario->n_per_window != 0 && request.window == 0)
-		request.window = 1;
-	if (operand_count > 1 && parse_operand("WINDOW", operands[1], &request.window) != 0)
+	request.second = default_of(second, request.n);
+	if (operand_count > 1 && parse_operand(second->name, operands[1], &request.second) != 0)
 		return -EINVAL;
-	if (request.window > request.n) {
-		fprintf(stderr, "mapdemo: WINDOW is %s, which is more than N; type a smaller one\n",
+	if (second->max != 0 && request.second > second->max) {
+		fprintf(stderr, "mapdemo: %s is %s; the most is %llu\n", second->name, operands[1],
+			(unsigned long long)second->max);
+		return -EINVAL;
+	}
+	if (second->max == 0 && request.second > request.n) {
+		fprintf(stderr, "mapdemo: %s is %s, which is more than N; type a smaller one\n", second->name,
 			operands[1]);
 		return -EINVAL;
 	}
@@ -210,21 +159,33 @@ static int parse_request(const struct scenario *scenario, int operand_count, cha
 }
 
 static void print_figures(const struct scenario *scenario, const struct request *request,
-			  const struct hmap_stats *stats)
+			  const struct figures *figures)
 {
-	printf("scenario=%s n=%llu window=%llu len=%llu bucket_count=%llu overflow_count=%llu "
-	       "overflow_ratio=%.4f grows=%llu same_size_grows=%llu bytes=%llu allocated_bytes=%llu\n",
-	       scenario->name, (unsigned long long)request->n, (unsigned long long)request->window,
-	       (unsigned long long)stats->len, (unsigned long long)stats->bucket_count,
-	       (unsigned long long)stats->overflow_count, overflow_ratio(stats),
-	       (unsigned long long)stats->grows, (unsigned long long)stats->same_size_grows,
-	       (unsigned long long)stats->bytes, (unsigned long long)stats->allocated_bytes);
+	const struct hmap_stats *map = &figures->map;
+
+	printf("scenario=%s n=%llu %s=%llu len=%llu bucket_count=%llu overflow_count=%llu "
+	       "overflow_ratio=%.4f grows=%llu same_size_grows=%llu bytes=%llu allocated_bytes=%llu%s\n",
+	       scenario->name, (unsigned long long)request->n, scenario->second->key,
+	       (unsigned long long)request->second, (unsigned long long)map->len,
+	       (unsigned long long)map->bucket_count, (unsigned long long)map->overflow_count,
+	       overflow_ratio(map), (unsigned long long)map->grows, (unsigned long long)map->same_size_grows,
+	       (unsigned long long)map->bytes, (unsigned long long)map->allocated_bytes, figures->own);
+}
+
+/* Says why a scenario has no figures. */
+static void report(const struct scenario *scenario, const struct request *request, int error)
+{
+	fprintf(stderr, "mapdemo: %s %llu: ", scenario->name, (unsigned long long)request->n);
+	if (error == -EBADMSG)
+		fprintf(stderr, "a reader has missed an entry that is in the map: this is a bug\n");
+	else
+		fprintf(stderr, "%s; try a smaller N\n", strerror(-error));
 }
 
 int main(int argc, char **argv)
 {
 	struct request request;
-	struct hmap_stats stats;
+	struct figures figures;
 
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_help();
@@ -239,15 +200,13 @@ int main(int argc, char **argv)
 	if (scenario == NULL || parse_request(scenario, argc - 2, argv + 2, &request) != 0)
 		return EXIT_USAGE;
 
-	const int error = scenario->run(&request, &stats);
+	const int error = scenario->run(&request, &figures);
 	if (error != 0) {
-		fprintf(stderr, "mapdemo: %s %llu: %s; try a smaller N\n", scenario->name,
-			(unsigned long long)request.n, strerror(-error));
+		report(scenario, &request, error);
 		return EXIT_FAILURE;
 	}
-	assert(hmap_check(kept_map) == NULL);
-	publish(&stats);
-	print_figures(scenario, &request, &stats);
+	gauges_publish(&figures.map);
+	print_figures(scenario, &request, &figures);
 	if (fflush(stdout) != 0) {
 		fprintf(stderr, "mapdemo: cannot write the figures: %s\n", strerror(errno));
 		return EXIT_FAILURE;

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strconv"
+	"sync"
 	"unsafe"
 )
 
@@ -26,6 +27,9 @@ type header struct {
 	flags uint8
 	b     uint8
 }
+
+// Of the scenario "syncmap".
+var syncMap sync.Map
 
 // The samples that count are those with mapWork on their stack.  It returns the map, which therefore lives in
 // the heap from the first bucket on.
@@ -48,6 +52,15 @@ func mapWork(scenario string, n, window uint64) table {
 			m[key] = key
 			if key >= window {
 				delete(m, key-window)
+			}
+		}
+	case "syncmap":
+		for key := uint64(0); key < n; key++ {
+			syncMap.Store(key, key)
+			syncMap.Load(key)
+			syncMap.Load(key)
+			if key >= window {
+				syncMap.Delete(key - window)
 			}
 		}
 	default:

@@ -1,154 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * examples/hmap against a plain reference, against Go's rules, and without memory.
- *
- * The linker's --wrap puts the allocator functions below between hmap.c and libc: they record what was asked
- * for, and refuse on request.
+ * examples/hmap against Go's rules, and without memory.
  */
-#include "examples/hmap.h"
+#include "tests/map/hmap_common.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define EXPECT(condition) expect(condition, #condition, __LINE__)
-
-static void expect(bool holds, const char *condition, int line)
-{
-	if (holds)
-		return;
-	fprintf(stderr, "test_hmap.c:%d: does not hold: %s\n", line, condition);
-	exit(EXIT_FAILURE);
-}
-
-static uint64_t random_state;
-
-/* A plain 64-bit linear congruential generator, of which the upper half is used. */
-static uint32_t random_below(uint32_t limit)
-{
-	random_state = random_state * 6364136223846793005 + 1442695040888963407;
-	return (uint32_t)((random_state >> 32) * limit >> 32);
-}
-
-/*
- * The allocator
- */
-
-enum { LOGGED_MAX = 64, LARGE_BYTES = 145 }; /* large: more than an overflow bucket */
-
-static struct {
-	uint64_t call_count;    /* of calloc and realloc, since the last reset */
-	uint64_t refuse_call;   /* the one to refuse; 0: none */
-	uint32_t refuse_one_in; /* by chance; 0: none, 1: all */
-
-	int64_t live_blocks;
-	uint64_t overflow_bucket_callocs;
-	uint64_t large_count; /* large_bytes[] and large_blocks[] in use: one for each large calloc */
-	size_t large_bytes[LOGGED_MAX];
-	void *large_blocks[LOGGED_MAX];
-	uint64_t list_count; /* list_bytes[] in use: each a realloc to more than any before */
-	size_t list_bytes[LOGGED_MAX];
-} memory;
-
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-void __real_free(void *block);
-void __wrap_free(void *block);
-
-static bool refused(void)
-{
-	memory.call_count++;
-	return memory.call_count == memory.refuse_call ||
-	       (memory.refuse_one_in != 0 && random_below(memory.refuse_one_in) == 0);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	const size_t bytes = count * size;
-
-	if (refused())
-		return NULL;
-	void *block = __real_calloc(count, size);
-	memory.live_blocks++;
-	memory.overflow_bucket_callocs += bytes == LARGE_BYTES - 1;
-	if (bytes >= LARGE_BYTES && memory.large_count < LOGGED_MAX) {
-		memory.large_bytes[memory.large_count] = bytes;
-		memory.large_blocks[memory.large_count++] = block;
-	}
-	return block;
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-	if (refused())
-		return NULL;
-	memory.live_blocks += block == NULL;
-	if (memory.list_count == 0 || size > memory.list_bytes[memory.list_count - 1]) {
-		EXPECT(memory.list_count < LOGGED_MAX);
-		memory.list_bytes[memory.list_count++] = size;
-	}
-	return __real_realloc(block, size);
-}
-
-void __wrap_free(void *block)
-{
-	memory.live_blocks -= block != NULL;
-	for (size_t i = 0; block != NULL && i < memory.large_count; i++) {
-		if (memory.large_blocks[i] == block)
-			memory.large_blocks[i] = NULL;
-	}
-	__real_free(block);
-}
-
-static size_t large_bytes_live(void)
-{
-	size_t bytes = 0;
-
-	for (size_t i = 0; i < memory.large_count; i++)
-		bytes += memory.large_blocks[i] != NULL ? memory.large_bytes[i] : 0;
-	return bytes;
-}
-
-static struct hmap *new_map(uint64_t seed)
-{
-	memset(&memory, 0, sizeof(memory));
-	struct hmap *map = hmap_create(seed);
-
-	EXPECT(map != NULL);
-	return map;
-}
-
-static void free_map(struct hmap *map)
-{
-	EXPECT(hmap_check(map) == NULL);
-	hmap_free(map);
-	EXPECT(memory.live_blocks == 0);
-}
-
-static struct hmap_stats stats_of(const struct hmap *map)
-{
-	struct hmap_stats stats;
-
-	hmap_get_stats(map, &stats);
-	return stats;
-}
-
-/* The next key, from *counter on, that lands in bucket_count buckets at one from first to end - 1. */
-static uint64_t next_key(const struct hmap *map, uint64_t bucket_count, uint64_t first, uint64_t end,
-			 uint64_t *counter)
-{
-	for (;;) {
-		const uint64_t key = (*counter)++;
-		const uint64_t bucket_index = hmap_hash(map, key) & (bucket_count - 1);
-
-		if (bucket_index >= first && bucket_index < end)
-			return key;
-	}
-}
 
 /*
  * Go's rules
@@ -240,7 +98,7 @@ static void test_evacuation_pace(void)
 	for (; key < OLD_COUNT * 13 / 2; key++)
 		EXPECT(hmap_insert(map, key, key) == 0);
 	EXPECT(stats_of(map).evacuated_buckets == OLD_COUNT - 1);
-	EXPECT(large_bytes_live() == OLD_BYTES);
+	EXPECT(memory_large_bytes_live() == OLD_BYTES);
 
 	uint64_t evacuated = 0;
 	while (evacuated < OLD_COUNT) {
@@ -253,7 +111,7 @@ static void test_evacuation_pace(void)
 		const uint64_t before = evacuated;
 		evacuated = stats_of(map).evacuated_buckets - (OLD_COUNT - 1);
 		EXPECT(evacuated >= before && evacuated <= before + 2);
-		EXPECT(large_bytes_live() == NEW_BYTES + (evacuated < OLD_COUNT ? OLD_BYTES : 0));
+		EXPECT(memory_large_bytes_live() == NEW_BYTES + (evacuated < OLD_COUNT ? OLD_BYTES : 0));
 		EXPECT(hmap_check(map) == NULL);
 	}
 	EXPECT(write_count >= OLD_COUNT / 2 && write_count <= OLD_COUNT);
@@ -371,6 +229,43 @@ static void test_hash_spread(void)
 	free_map(map);
 }
 
+/* As many buckets as Go 1.19's make(map[uint64]uint64, len) has, and no growth until there are more entries.
+ */
+static void test_room_ahead(void)
+{
+	static const struct {
+		size_t len;
+		uint64_t bucket_count;
+	} cases[] = {
+		{ 0, 0 },        { 8, 0 },           { 9, 2 },           { 13, 2 },
+		{ 14, 4 },       { 104, 16 },        { 105, 32 },        { 1000, 256 },
+		{ 10000, 2048 }, { 851968, 131072 }, { 851969, 262144 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memory_reset();
+		struct hmap *map = hmap_create_for(11, cases[i].len);
+
+		EXPECT(map != NULL);
+		EXPECT(stats_of(map).bucket_count == cases[i].bucket_count);
+		EXPECT(hmap_check(map) == NULL);
+		for (uint64_t key = 0; key < cases[i].len; key++)
+			EXPECT(hmap_insert(map, key, key) == 0);
+		EXPECT(growths_of(map) == 0);
+		EXPECT(memory.large_count == (cases[i].bucket_count > 1));
+		free_map(map);
+	}
+
+	memory_reset();
+	EXPECT(hmap_create_for(11, SIZE_MAX) == NULL);
+	for (uint64_t refuse_call = 1; refuse_call <= 3; refuse_call++) {
+		memory_reset();
+		memory.refuse_call = refuse_call;
+		EXPECT(hmap_create_for(11, 1000) == NULL);
+		EXPECT(memory.live_blocks == 0);
+	}
+}
+
 static void test_seeds(void)
 {
 	struct hmap *one = new_map(1);
@@ -402,12 +297,12 @@ static void test_retired_tables(void)
 
 	for (; key < 1664; key++) /* 256 buckets, full */
 		EXPECT(hmap_insert(map, key, key) == 0);
-	EXPECT(large_bytes_live() == 40960);
+	EXPECT(memory_large_bytes_live() == 40960);
 	hmap_iter_init(&iter, map);
 	EXPECT(hmap_iter_next(&iter));
 	for (; key < 6656; key++)
 		EXPECT(hmap_insert(map, key, key) == 0);
-	EXPECT(large_bytes_live() == 40960 + 81920 + 163840);
+	EXPECT(memory_large_bytes_live() == 40960 + 81920 + 163840);
 	EXPECT(hmap_check(map) == NULL);
 
 	unsigned step_count = 1;
@@ -416,277 +311,15 @@ static void test_retired_tables(void)
 	EXPECT(step_count == 1664);
 	EXPECT(!hmap_iter_next(&iter));
 	hmap_iter_done(&iter);
-	EXPECT(large_bytes_live() == 40960 + 81920 + 163840);
+	EXPECT(memory_large_bytes_live() == 40960 + 81920 + 163840);
 	EXPECT(hmap_delete(map, 0));
-	EXPECT(large_bytes_live() == 163840);
+	EXPECT(memory_large_bytes_live() == 163840);
 	free_map(map);
-}
-
-/*
- * Random operations against a reference: an array over all keys that may occur.
- */
-
-enum { UNIVERSE_MAX = 25000, WALKS = 3 };
-
-static const uint64_t key_factor = 0xa24baed4963ee407; /* odd: index * factor is one-to-one, 0 included */
-
-struct walk {
-	bool open;
-	struct hmap_iter iter;
-	uint64_t growths_at_init;
-	bool began_in_growth;
-	bool stays[UNIVERSE_MAX]; /* there at init, and never deleted since */
-	bool seen[UNIVERSE_MAX];
-};
-
-static struct reference {
-	uint32_t universe;
-	uint32_t generation[UNIVERSE_MAX]; /* of each index: a new generation is a new key */
-	bool present[UNIVERSE_MAX];
-	uint64_t values[UNIVERSE_MAX];
-	size_t len;
-	struct walk walks[WALKS];
-	bool in_growth; /* old buckets are waiting */
-} reference;
-
-/* What the random tests have come across; a test that never meets these cases proves little. */
-static struct {
-	uint64_t operations;
-	uint64_t grows;
-	uint64_t same_size_grows;
-	uint64_t refusals;
-	uint64_t walks_begun_in_growth;
-	uint64_t walks_over_growth;
-	uint64_t walks_finished;
-} met;
-
-static uint64_t key_of(uint32_t index)
-{
-	return (index + (uint64_t)reference.generation[index] * reference.universe) * key_factor;
-}
-
-/* Newton's iteration for the inverse modulo 2^64: each round doubles the bits that are right. */
-static uint64_t key_factor_inverse(void)
-{
-	uint64_t inverse = key_factor; /* right in 3 bits, as for every odd number */
-
-	for (int round = 0; round < 5; round++)
-		inverse *= 2 - key_factor * inverse;
-	return inverse;
-}
-
-static uint64_t growths_of(const struct hmap *map)
-{
-	return stats_of(map).grows + stats_of(map).same_size_grows;
-}
-
-static void random_insert(struct hmap *map, uint32_t index)
-{
-	const uint64_t value = ((uint64_t)random_below(UINT32_MAX) << 16) ^ index;
-	const int error = hmap_insert(map, key_of(index), value);
-
-	if (error != 0) {
-		EXPECT(error == -ENOMEM && memory.refuse_one_in != 0);
-		met.refusals++;
-		return;
-	}
-	reference.len += !reference.present[index];
-	reference.present[index] = true;
-	reference.values[index] = value;
-}
-
-static void random_delete(struct hmap *map, uint32_t index)
-{
-	EXPECT(hmap_delete(map, key_of(index)) == reference.present[index]);
-	reference.len -= reference.present[index];
-	reference.present[index] = false;
-	for (size_t i = 0; i < WALKS; i++)
-		reference.walks[i].stays[index] = false;
-	if (random_below(4) != 0)
-		reference.generation[index]++;
-}
-
-static void compare_one(const struct hmap *map, uint32_t index)
-{
-	uint64_t value = 0;
-
-	EXPECT(hmap_get(map, key_of(index), &value) == reference.present[index]);
-	EXPECT(!reference.present[index] || value == reference.values[index]);
-}
-
-static void compare_all(const struct hmap *map)
-{
-	const char *wrong = hmap_check(map);
-
-	if (wrong != NULL)
-		fprintf(stderr, "test_hmap: %s\n", wrong);
-	EXPECT(wrong == NULL);
-	EXPECT(hmap_len(map) == reference.len);
-	for (uint32_t index = 0; index < reference.universe; index++)
-		compare_one(map, index);
-}
-
-static void walk_begin(struct walk *walk, struct hmap *map)
-{
-	hmap_iter_init(&walk->iter, map);
-	walk->open = true;
-	walk->growths_at_init = growths_of(map);
-	walk->began_in_growth = reference.in_growth;
-	memcpy(walk->stays, reference.present, sizeof(walk->stays));
-	memset(walk->seen, 0, sizeof(walk->seen));
-}
-
-static void walk_end(struct walk *walk, const struct hmap *map, bool finished)
-{
-	for (uint32_t index = 0; finished && index < reference.universe; index++)
-		EXPECT(walk->seen[index] || !walk->stays[index]);
-	met.walks_finished += finished;
-	met.walks_begun_in_growth += finished && walk->began_in_growth;
-	met.walks_over_growth += finished && walk->growths_at_init != growths_of(map);
-	hmap_iter_done(&walk->iter);
-	walk->open = false;
-}
-
-static void walk_on(struct walk *walk, const struct hmap *map, uint32_t step_count)
-{
-	static uint64_t inverse;
-
-	if (inverse == 0)
-		inverse = key_factor_inverse();
-	for (uint32_t step = 0; step < step_count; step++) {
-		if (!hmap_iter_next(&walk->iter)) {
-			walk_end(walk, map, true);
-			return;
-		}
-		const uint32_t index = (uint32_t)(walk->iter.key * inverse % reference.universe);
-
-		EXPECT(walk->iter.key == key_of(index));
-		EXPECT(reference.present[index]);
-		EXPECT(walk->iter.value == reference.values[index]);
-		EXPECT(!walk->stays[index] || !walk->seen[index]);
-		walk->seen[index] = true;
-	}
-}
-
-static void random_walk(struct hmap *map)
-{
-	struct walk *walk = &reference.walks[random_below(WALKS)];
-
-	if (!walk->open) {
-		walk_begin(walk, map);
-		walk_on(walk, map, random_below(reference.universe / 8));
-	} else if (random_below(100) == 0) {
-		walk_end(walk, map, false);
-	} else {
-		walk_on(walk, map, random_below(reference.universe / 8));
-	}
-}
-
-/* Old buckets that wait to be evacuated; the arrays before the old one are all done. */
-static bool is_in_growth(const struct hmap *map, uint64_t *outgrown_buckets, uint64_t *growths)
-{
-	if (*growths != growths_of(map)) {
-		const uint64_t bucket_count = stats_of(map).bucket_count;
-		static uint64_t bucket_count_before;
-
-		if (*growths == 0)
-			bucket_count_before = 1;
-		*outgrown_buckets += bucket_count_before;
-		bucket_count_before = bucket_count;
-		*growths = growths_of(map);
-	}
-	return stats_of(map).evacuated_buckets < *outgrown_buckets;
-}
-
-struct load {
-	uint32_t universe;
-	uint32_t len_max;           /* a full map deletes instead */
-	uint32_t insert_percent[6]; /* of the operations of each phase */
-};
-enum { PHASE_OPERATIONS = 10000 };
-static const struct load tiny = { 20, 20, { 95, 50, 5, 50, 80, 20 } };
-static const struct load small = { 1500, 1500, { 95, 50, 5, 50, 80, 20 } };
-static const struct load large = { UNIVERSE_MAX, UNIVERSE_MAX, { 95, 50, 5, 50, 80, 20 } };
-
-/* Kept nearly as full as 16, 128 and 2048 buckets may be (104, 832, 13,312 entries), and ever new keys. */
-static const struct load tiny_churn = { 200, 102, { 90, 60, 90, 60, 90, 5 } };
-static const struct load small_churn = { 1500, 820, { 90, 60, 90, 5, 90, 60 } };
-static const struct load large_churn = { UNIVERSE_MAX, 13200, { 90, 90, 90, 90, 60, 90 } };
-
-static void run_random(const struct load *load, uint64_t seed, uint32_t operation_count,
-		       uint32_t refuse_one_in)
-{
-	struct hmap *map = new_map(seed);
-	uint64_t outgrown_buckets = 0;
-	uint64_t growths = 0;
-
-	random_state = seed;
-	memset(&reference, 0, sizeof(reference));
-	reference.universe = load->universe;
-	memory.refuse_one_in = refuse_one_in;
-	for (uint32_t i = 0; i < operation_count; i++) {
-		const uint32_t percent = load->insert_percent[i / PHASE_OPERATIONS % 6];
-		const uint32_t index = random_below(load->universe);
-
-		if (random_below(100) < percent && reference.len < load->len_max)
-			random_insert(map, index);
-		else
-			random_delete(map, index);
-		reference.in_growth = is_in_growth(map, &outgrown_buckets, &growths);
-		compare_one(map, random_below(load->universe));
-		if (random_below(reference.in_growth ? 4 : 16) == 0)
-			random_walk(map);
-		if (i % (load->universe / 2) == 0)
-			compare_all(map);
-	}
-	compare_all(map);
-	for (size_t i = 0; i < WALKS; i++) {
-		if (reference.walks[i].open)
-			walk_on(&reference.walks[i], map, load->universe + 1);
-	}
-	met.operations += operation_count;
-	met.grows += stats_of(map).grows;
-	met.same_size_grows += stats_of(map).same_size_grows;
-	free_map(map);
-}
-
-static void test_random_operations(void)
-{
-	memset(&met, 0, sizeof(met));
-	for (uint64_t seed = 1; seed <= 20; seed++)
-		run_random(&tiny, seed, 4000, 0);
-	for (uint64_t seed = 1; seed <= 10; seed++)
-		run_random(&tiny_churn, seed, 20000, 0);
-	for (uint64_t seed = 1; seed <= 4; seed++)
-		run_random(&small, seed, 60000, 0);
-	for (uint64_t seed = 1; seed <= 4; seed++)
-		run_random(&small_churn, seed, 80000, 0);
-	run_random(&large, 1, 100000, 0);
-	run_random(&large_churn, 1, 300000, 0);
-	EXPECT(met.operations >= 1000000);
-	EXPECT(met.grows > 50);
-	EXPECT(met.same_size_grows > 20);
-	EXPECT(met.walks_finished > 1000);
-	EXPECT(met.walks_begun_in_growth > 50);
-	EXPECT(met.walks_over_growth > 50);
 }
 
 /*
  * Without memory
  */
-
-static void test_random_refusals(void)
-{
-	memset(&met, 0, sizeof(met));
-	for (uint64_t seed = 1; seed <= 10; seed++)
-		run_random(&tiny_churn, seed, 20000, 2);
-	for (uint64_t seed = 1; seed <= 2; seed++)
-		run_random(&small_churn, seed, 80000, 2);
-	run_random(&large, 1, 100000, 3);
-	EXPECT(met.refusals > 1000);
-	EXPECT(met.grows > 20);
-	EXPECT(met.same_size_grows > 5);
-}
 
 /* Refuses each allocation in turn, of a load that is otherwise always the same. */
 static void test_every_refusal(void)
@@ -694,7 +327,7 @@ static void test_every_refusal(void)
 	enum { KEYS = 300 };
 	uint64_t refused_count = 0;
 
-	memset(&memory, 0, sizeof(memory));
+	memory_reset();
 	memory.refuse_call = 1;
 	EXPECT(hmap_create(9) == NULL);
 
@@ -769,10 +402,9 @@ static const struct {
 	{ "same-size growth", test_same_size_growth },
 	{ "overflow estimate", test_overflow_estimate },
 	{ "hash spread", test_hash_spread },
+	{ "room ahead", test_room_ahead },
 	{ "seeds", test_seeds },
 	{ "retired tables", test_retired_tables },
-	{ "random operations", test_random_operations },
-	{ "random refusals", test_random_refusals },
 	{ "every refusal", test_every_refusal },
 	{ "delete without memory", test_delete_without_memory },
 };
