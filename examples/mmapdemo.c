@@ -153,7 +153,7 @@ int main(int argc, char **argv)
 	printf("buffers=%llu idle=%llu mapped_bytes=%llu malloc_bytes=%llu resident_bytes=%llu\n",
 	       (unsigned long long)pool.buffer_count, (unsigned long long)pool.idle_count,
 	       (unsigned long long)pool.buffer_count * BUFFER_BYTES,
-	       (unsigned long long)(pool.buffer_count * sizeof(struct buffer)),
+	       (unsigned long long)pool.buffer_count * sizeof(struct buffer),
 	       (unsigned long long)resident_bytes());
 	if (fflush(stdout) != 0) {
 		fprintf(stderr, "mmapdemo: cannot write the figures: %s\n", strerror(errno));

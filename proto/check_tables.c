@@ -28,10 +28,16 @@ static bool is_build_id(const char *text)
 	       strspn(text, "0123456789abcdef") == length;
 }
 
+/* A file in memory: readers do not look for it, but a program may run from it. */
+static bool is_memory_file(const char *file)
+{
+	return strncmp(file, "/memfd:", 7) == 0;
+}
+
 /* A name that readers take for something that has no file. */
 static bool is_pseudo_file(const char *file)
 {
-	return file[0] == '[' || strncmp(file, "//anon", 6) == 0 || strncmp(file, "/memfd:", 7) == 0;
+	return file[0] == '[' || strncmp(file, "//anon", 6) == 0;
 }
 
 /* Without looking at all of it: see HM_CHECK_SHORT_BYTES. */
@@ -79,7 +85,7 @@ static void check_path(struct hm_check *check, uint32_t index)
 	    (ends_with(check->profile, mapping->file, ".so") || strstr(file, ".so.") != NULL))
 		hm_check_found(check, HM_RULE_MAPPINGS_LIBRARY,
 			       "the first mapping, %s, has the name of a library", file);
-	if (is_pseudo_file(file))
+	if (is_pseudo_file(file) || is_memory_file(file))
 		return;
 	if (file[0] != '/')
 		hm_check_found(check, HM_RULE_MAPPINGS_PATH,
@@ -291,7 +297,7 @@ static void check_modesty(struct hm_check *check)
 		const struct hm_profile_mapping *const mapping = &profile->mappings[i];
 		const char *const file = hm_check_text(check, mapping->file);
 
-		if (is_pseudo_file(file))
+		if (is_pseudo_file(file) || is_memory_file(file))
 			continue;
 		if (all[i] > 0 && named[i] == all[i] && !mapping->has_functions)
 			hm_check_found(check, HM_RULE_FLAGS_MODEST,

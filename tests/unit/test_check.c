@@ -676,6 +676,7 @@ static const char *change_mappings(uint32_t way, const char **ret_sentence)
 		BREAKS("mappings-library", "libsubject.so.1, has the name of a library");
 	case 17:
 		set_text(library->file, "/memfd:jit (deleted)");
+		set_text(main->file, "/memfd:program");
 		FINE();
 	case 18:
 		edited->mapping_count = 0;
