@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Programs whose memory is high for a known cause.
+ *
+ *	causes leak | churn | retention | fragmentation | mmap | threads | cache | untouched | mixed
+ *
+ * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
+ * standard input does.
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MIB = 1 << 20, LEAK_BLOCK = 4096, CACHE_BLOCK = 2048, PAUSE_MS = 10 };
+
+static void *volatile sink;
+
+/* Waits for the given time; false when standard input has ended. */
+static bool go_on(int ms)
+{
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	char bytes[64];
+
+	return poll(&input, 1, ms) == 0 || read(STDIN_FILENO, bytes, sizeof(bytes)) > 0;
+}
+
+static void ready(const char *key, uint64_t value)
+{
+	printf("ready pid=%d %s=%llu\n", (int)getpid(), key, (unsigned long long)value);
+	fflush(stdout);
+}
+
+__attribute__((noipa)) static void *touched(size_t size_bytes)
+{
+	void *const block = malloc(size_bytes);
+
+	if (block == NULL)
+		abort();
+	memset(block, 1, size_bytes);
+	return block;
+}
+
+/* A list, so that nothing but the list itself holds the blocks. */
+__attribute__((noipa)) static void leak_block(void)
+{
+	static void *list;
+	void **const block = touched(LEAK_BLOCK);
+
+	*block = list;
+	list = block;
+}
+
+static void leak(void)
+{
+	enum { BLOCKS_AT_ONCE = 64 }; /* 25 MiB/s */
+
+	ready("block", LEAK_BLOCK);
+	while (go_on(PAUSE_MS))
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			leak_block();
+}
+
+__attribute__((noipa)) static void churn_block(void)
+{
+	enum { BLOCK = 32 << 10 };
+
+	sink = touched(BLOCK);
+	free(sink);
+}
+
+static void churn(void)
+{
+	enum { BLOCKS_AT_ONCE = 64 };
+
+	ready("none", 0);
+	while (go_on(1))
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			churn_block();
+}
+
+__attribute__((noipa)) static void build_table(void **blocks, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		blocks[i] = touched(1024);
+}
+
+static void retention(void)
+{
+	enum { COUNT = 128 * 1024 };
+	static void *blocks[COUNT];
+
+	build_table(blocks, COUNT);
+	ready("live", (uint64_t)COUNT * 1024);
+	while (go_on(1000))
+		;
+}
+
+/* Frees 15 of 16 small blocks: no page is free as a whole, 15/16 of the bytes are. */
+static void fragmentation(void)
+{
+	enum { COUNT = 1 << 20, BLOCK = 200, KEPT_OF = 16 };
+	static void *blocks[COUNT];
+
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = touched(BLOCK);
+	for (size_t i = 0; i < COUNT; i++) {
+		if (i % KEPT_OF == 0)
+			continue;
+		free(blocks[i]);
+		blocks[i] = NULL;
+	}
+	ready("live", (uint64_t)COUNT / KEPT_OF * BLOCK);
+	while (go_on(1000))
+		;
+}
+
+static void map_memory(void)
+{
+	const size_t bytes = (size_t)1 << 30;
+	void *const memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		abort();
+	memset(memory, 1, bytes);
+	sink = touched(300 << 10); /* its mapping lies below the large one, and the kernel joins them */
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+enum { THREADS = 800, STACK_TOUCHED = 128 << 10 };
+
+static pthread_barrier_t touched_all;
+
+__attribute__((noipa)) static void touch_stack(void)
+{
+	char room[STACK_TOUCHED];
+
+	memset(room, 1, sizeof(room));
+	__asm__ volatile("" : : "r"(room) : "memory");
+}
+
+static void *sleep_in_thread(void *unused)
+{
+	touch_stack();
+	pthread_barrier_wait(&touched_all);
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void threads(void)
+{
+	pthread_attr_t attributes;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, 256 << 10);
+	pthread_barrier_init(&touched_all, NULL, THREADS + 1);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, &attributes, sleep_in_thread, NULL) != 0)
+			abort();
+	}
+	pthread_barrier_wait(&touched_all);
+	ready("stacks", (uint64_t)THREADS * STACK_TOUCHED);
+	while (go_on(1000))
+		;
+}
+
+/* Full, and replaces what it holds, oldest first: every age below that of a turn, nothing older, no growth. */
+static void cache(void)
+{
+	enum { COUNT = 32 * 1024, AT_ONCE = 24 }; /* 5 MiB/s of 64 MiB */
+	static void *blocks[COUNT];
+
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = touched(CACHE_BLOCK);
+	ready("live", (uint64_t)COUNT * CACHE_BLOCK);
+	for (size_t next = 0; go_on(PAUSE_MS); ) {
+		for (int i = 0; i < AT_ONCE; i++, next = (next + 1) % COUNT) {
+			free(blocks[next]);
+			blocks[next] = touched(CACHE_BLOCK);
+		}
+	}
+}
+
+static void untouched(void)
+{
+	const size_t bytes = (size_t)1 << 30;
+
+	sink = malloc(bytes);
+	ready("live", bytes);
+	while (go_on(1000))
+		;
+}
+
+static void *allocate_in_thread(void *argument)
+{
+	enum { COUNT = 64 * 1024 };
+	static __thread void *blocks[COUNT];
+
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = touched(256);
+	pthread_barrier_wait(&touched_all);
+	for (;;)
+		pause();
+	return argument;
+}
+
+/* Blocks in four arenas, and large ones with mappings of their own. */
+static void mixed(void)
+{
+	enum { ARENAS = 4, LARGE_COUNT = 200, LARGE = 200 << 10 };
+	static void *large[LARGE_COUNT];
+
+	pthread_barrier_init(&touched_all, NULL, ARENAS + 1);
+	for (int i = 0; i < ARENAS; i++) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, NULL, allocate_in_thread, NULL) != 0)
+			abort();
+	}
+	pthread_barrier_wait(&touched_all);
+	for (int i = 0; i < LARGE_COUNT; i++)
+		large[i] = touched(LARGE);
+	ready("live", (uint64_t)ARENAS * 64 * 1024 * 256 + (uint64_t)LARGE_COUNT * LARGE);
+	while (go_on(1000))
+		;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} causes[] = {
+		{ "leak", leak },           { "churn", churn },     { "retention", retention },
+		{ "fragmentation", fragmentation }, { "mmap", map_memory }, { "threads", threads },
+		{ "cache", cache },         { "untouched", untouched }, { "mixed", mixed },
+	};
+
+	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {
+		if (strcmp(argv[1], causes[i].name) != 0)
+			continue;
+		causes[i].run();
+		return EXIT_SUCCESS;
+	}
+	fprintf(stderr, "causes: name one cause\n");
+	return EXIT_FAILURE;
+}
