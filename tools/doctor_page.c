@@ -282,7 +282,7 @@ static void print_places(const struct hm_doctor *doctor)
 
 static void print_threads(const struct hm_doctor *doctor)
 {
-	enum { TAKEN_COLUMNS = 32 };
+	enum { TAKEN_COLUMNS = 38 };
 	const struct hm_thread_groups *const groups = &doctor->groups;
 	size_t shown_count = 0;
 
@@ -299,7 +299,7 @@ static void print_threads(const struct hm_doctor *doctor)
 		if (asprintf(&name, "%s%s%s%s%s", group->where, group->where[0] != '\0' ? "  (" : "(", group->name,
 			     group->has_other_names ? ", ..." : "", ")") < 0)
 			abort();
-		(void)printf("%8zu  %-20s", group->count, state);
+		(void)printf("%8zu  %-26s", group->count, state);
 		hm_print_name(name, hm_name_columns(TAKEN_COLUMNS));
 		free(name);
 		shown_count += group->count;
@@ -330,9 +330,10 @@ static void print_reason(const struct hm_doctor *doctor)
 
 	switch (diagnosis->verdict) {
 	case HM_VERDICT_LEAK:
-		(void)printf("%s of old and new objects that are not freed, growing since recording began, in %zu "
-			     "place%s; most in ",
-			     bytes, diagnosis->site_count, plural(diagnosis->site_count));
+		(void)printf("%s of objects of every age is not freed, %s/s since recording began, in %zu place%s; "
+			     "most in ",
+			     bytes, hm_show_bytes(diagnosis->bytes / doctor->sites.recorded_seconds).text,
+			     diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_RETENTION:
