@@ -294,8 +294,9 @@ static void print_threads(const struct hm_doctor *doctor)
 		char state[64];
 		char *name = NULL;
 
-		(void)snprintf(state, sizeof(state), "%s%s%s", group->state, group->call != NULL ? " in " : "",
-			       group->call != NULL ? group->call : "");
+		(void)snprintf(state, sizeof(state), "%s%s%s", group->state,
+			       group->waits_in != NULL ? " in " : "",
+			       group->waits_in != NULL ? group->waits_in : "");
 		if (asprintf(&name, "%s%s%s%s%s", group->where, group->where[0] != '\0' ? "  (" : "(", group->name,
 			     group->has_other_names ? ", ..." : "", ")") < 0)
 			abort();

@@ -287,7 +287,7 @@ static bool has_guard(const struct hm_mappings *mappings, const struct hm_mappin
 
 /* The main thread's is known by its name; one in malloc'd memory is the allocator's. */
 static void claim_stack(const struct hm_mappings *mappings, const struct hm_stack_place *stack,
-			struct hm_memory_claims *claims)
+			struct hm_memory_claims *claims, bool *is_known)
 {
 	const struct hm_mapping *const mapping = hm_mappings_find(mappings, stack->stack_pointer);
 
@@ -306,16 +306,17 @@ static void claim_stack(const struct hm_mappings *mappings, const struct hm_stac
 				       : page_down(stack->stack_pointer);
 
 	claim(claims, start, min_u64(end, mapping->end_address), HM_OWNER_STACKS);
+	is_known[index_of(mappings, mapping)] = true;
 }
 
-/* Where threads run and nobody may look at their registers: as many as look like stacks, the largest ones. */
+/* Where threads run and nobody may look at their registers: as many others as look like stacks. */
 static void claim_stacks_by_shape(const struct hm_mappings *mappings, size_t wanted,
-				  struct hm_memory_claims *claims)
+				  struct hm_memory_claims *claims, const bool *is_known)
 {
 	for (size_t i = 1; i < mappings->count && wanted > 0; i++) {
 		const struct hm_mapping *const mapping = &mappings->entries[i];
 
-		if (!hm_mapping_is_anonymous(mapping) || !mapping->writable ||
+		if (is_known[i] || !hm_mapping_is_anonymous(mapping) || !mapping->writable ||
 		    claims->rest[i] == HM_OWNER_ALLOCATOR || mapping->resident_bytes == 0 ||
 		    mapping->end_address - mapping->start_address > stack_bytes_max ||
 		    !has_guard(mappings, mapping))
@@ -327,13 +328,17 @@ static void claim_stacks_by_shape(const struct hm_mappings *mappings, size_t wan
 
 static void claim_stacks(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
 {
+	bool *const is_known = calloc(evidence->mappings->count + 1, sizeof(is_known[0]));
 	size_t unknown_count = 0;
 
+	if (is_known == NULL)
+		abort();
 	for (size_t i = 0; i < evidence->stack_count; i++) {
 		unknown_count += evidence->stacks[i].stack_pointer == 0;
-		claim_stack(evidence->mappings, &evidence->stacks[i], claims);
+		claim_stack(evidence->mappings, &evidence->stacks[i], claims, is_known);
 	}
-	claim_stacks_by_shape(evidence->mappings, unknown_count, claims);
+	claim_stacks_by_shape(evidence->mappings, unknown_count, claims, is_known);
+	free(is_known);
 }
 
 /* --- All of it ----------------------------------------------------------------------------------------- */

@@ -23,18 +23,24 @@ static void print_text(FILE *stream, const char *text)
 	free(copy);
 }
 
+/* The system call, else the kernel's function; NULL: neither is known. */
+static const char *waits_in(const struct hm_thread *thread)
+{
+	if (thread->call != NULL)
+		return thread->call;
+	return thread->place[0] != '\0' ? thread->place : NULL;
+}
+
 static void print_head(FILE *stream, const struct hm_thread *thread)
 {
-	(void)fprintf(stream, "thread %d [%s", (int)thread->id, hm_thread_state_text(thread->state));
-	if (thread->call != NULL)
-		(void)fprintf(stream, " in %s", thread->call);
-	else if (thread->place[0] != '\0')
-		(void)fprintf(stream, " in %s", thread->place);
+	(void)fprintf(stream, "thread %d \"", (int)thread->id);
+	print_text(stream, thread->name);
+	(void)fprintf(stream, "\" [%s", hm_thread_state_text(thread->state));
+	if (waits_in(thread) != NULL)
+		(void)fprintf(stream, " in %s", waits_in(thread));
 	if (thread->idle_seconds >= SECONDS_PER_MINUTE)
 		(void)fprintf(stream, ", %.0f minutes", thread->idle_seconds / SECONDS_PER_MINUTE);
-	(void)fputs("]: \"", stream);
-	print_text(stream, thread->name);
-	(void)fputs("\"\n", stream);
+	(void)fputs("]:\n", stream);
 }
 
 static void print_place(FILE *stream, const struct hm_thread_name *found, const struct hm_line *line,
@@ -182,7 +188,7 @@ static int compare_places(const void *a, const void *b)
 	const struct hm_thread_group *const left = a;
 	const struct hm_thread_group *const right = b;
 	const int orders[] = { strcmp(left->where, right->where), strcmp(left->state, right->state),
-			       compare_texts(left->call, right->call) };
+			       compare_texts(left->waits_in, right->waits_in) };
 
 	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
 		if (orders[i] != 0)
@@ -214,7 +220,7 @@ void hm_thread_groups_build(const struct hm_threads *threads, const struct hm_th
 		groups[i] = (struct hm_thread_group){
 			.where = where_is(thread, names),
 			.state = hm_thread_state_text(thread->state),
-			.call = thread->call,
+			.waits_in = waits_in(thread),
 			.name = thread->name,
 			.count = 1,
 		};

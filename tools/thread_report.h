@@ -12,7 +12,7 @@
  * As Go's page of goroutines (/debug/pprof/goroutine?debug=2): for each thread a head, then two lines for each
  * function, innermost first, then an empty line:
  *
- *	thread 4711 [sleeping in futex, 3 minutes]: "worker-1"
+ *	thread 4711 "worker-1" [sleeping in futex, 3 minutes]:
  *	wait_for_work()
  *		/usr/src/pool.c:123
  *	start_thread()
@@ -29,12 +29,12 @@ void hm_threads_print(FILE *stream, const struct hm_threads *threads, const stru
  */
 char *hm_threads_missing_text(const struct hm_threads *threads);
 
-/* Threads in one state, in one system call, whose stacks begin alike. */
+/* Threads in one state, in one call, whose stacks begin alike. */
 struct hm_thread_group {
 	char *where; /* owned; "pthread_cond_wait < wait_for_work < worker_main"; "" where no stack is known */
-	const char *state; /* static text: "sleeping in futex" is state and call */
-	const char *call;  /* static text; NULL: none known */
-	const char *name;  /* borrowed from the threads: of the first; others may have others */
+	const char *state;    /* static text: "sleeping" */
+	const char *waits_in; /* the system call, or the kernel's function; borrowed; NULL: not known */
+	const char *name;     /* borrowed from the threads: of the first; others may have others */
 	size_t count;
 	bool has_other_names;
 };

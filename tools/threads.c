@@ -93,7 +93,9 @@ static void describe(pid_t pid, pid_t id, double now_seconds, struct hm_thread *
 
 		thread.state = end != NULL && end[1] == ' ' ? end[2] : '?';
 	}
-	if (read_text(pid, id, "wchan", text, sizeof(thread.place)) && strcmp(text, "0") != 0)
+	/* Where it cannot be told: "0", or the kernel's one entry for all calls. */
+	if (read_text(pid, id, "wchan", text, sizeof(thread.place)) && strcmp(text, "0") != 0 &&
+	    strcmp(text, "do_syscall_64") != 0)
 		strcpy(thread.place, text);
 	if (hm_thread_read_call(pid, id, &call) == 0) {
 		thread.call = call.is_running ? NULL : hm_thread_call_name(call.number);

@@ -2,7 +2,7 @@
 /*
  * Programs whose memory is high for a known cause.
  *
- *	causes leak | churn | retention | fragmentation | mmap | threads | cache | untouched | mixed
+ *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -175,21 +175,42 @@ static void threads(void)
 		;
 }
 
-/* Full, and replaces what it holds, oldest first: every age below that of a turn, nothing older, no growth. */
-static void cache(void)
-{
-	enum { COUNT = 32 * 1024, AT_ONCE = 24 }; /* 5 MiB/s of 64 MiB */
-	static void *blocks[COUNT];
+enum { CACHE_COUNT = 32 * 1024, CACHE_AT_ONCE = 24 }; /* 5 MiB/s of 64 MiB */
 
-	for (size_t i = 0; i < COUNT; i++)
-		blocks[i] = touched(CACHE_BLOCK);
-	ready("live", (uint64_t)COUNT * CACHE_BLOCK);
-	for (size_t next = 0; go_on(PAUSE_MS); ) {
-		for (int i = 0; i < AT_ONCE; i++, next = (next + 1) % COUNT) {
+/* Replaces what it holds, oldest first: every age below that of a turn, nothing older, no growth. */
+static void replace(void **blocks)
+{
+	for (size_t next = 0; go_on(PAUSE_MS);) {
+		for (int i = 0; i < CACHE_AT_ONCE; i++, next = (next + 1) % CACHE_COUNT) {
 			free(blocks[next]);
 			blocks[next] = touched(CACHE_BLOCK);
 		}
 	}
+}
+
+static void cache(void)
+{
+	static void *blocks[CACHE_COUNT];
+
+	for (size_t i = 0; i < CACHE_COUNT; i++)
+		blocks[i] = touched(CACHE_BLOCK);
+	ready("live", (uint64_t)CACHE_COUNT * CACHE_BLOCK);
+	replace(blocks);
+}
+
+/* The same, filled as slowly as a leak fills memory, for five seconds. */
+static void fifo(void)
+{
+	enum { STEPS = 256 };
+	static void *blocks[CACHE_COUNT];
+
+	for (size_t i = 0; i < CACHE_COUNT; i++) {
+		blocks[i] = touched(CACHE_BLOCK);
+		if (i % (CACHE_COUNT / STEPS) == 0 && !go_on(5000 / STEPS))
+			return;
+	}
+	ready("live", (uint64_t)CACHE_COUNT * CACHE_BLOCK);
+	replace(blocks);
 }
 
 static void untouched(void)
@@ -202,13 +223,17 @@ static void untouched(void)
 		;
 }
 
+enum { ARENAS = 4, SMALL_COUNT = 64 * 1024, SMALL = 256, LARGE_COUNT = 200, LARGE = 200 << 10 };
+
+static void *volatile small_blocks[ARENAS][SMALL_COUNT];
+static void *volatile large_blocks[LARGE_COUNT];
+
 static void *allocate_in_thread(void *argument)
 {
-	enum { COUNT = 64 * 1024 };
-	static __thread void *blocks[COUNT];
+	const size_t index = (size_t)argument;
 
-	for (size_t i = 0; i < COUNT; i++)
-		blocks[i] = touched(256);
+	for (size_t i = 0; i < SMALL_COUNT; i++)
+		small_blocks[index][i] = touched(SMALL);
 	pthread_barrier_wait(&touched_all);
 	for (;;)
 		pause();
@@ -218,20 +243,17 @@ static void *allocate_in_thread(void *argument)
 /* Blocks in four arenas, and large ones with mappings of their own. */
 static void mixed(void)
 {
-	enum { ARENAS = 4, LARGE_COUNT = 200, LARGE = 200 << 10 };
-	static void *large[LARGE_COUNT];
-
 	pthread_barrier_init(&touched_all, NULL, ARENAS + 1);
-	for (int i = 0; i < ARENAS; i++) {
+	for (size_t i = 0; i < ARENAS; i++) {
 		pthread_t thread;
 
-		if (pthread_create(&thread, NULL, allocate_in_thread, NULL) != 0)
+		if (pthread_create(&thread, NULL, allocate_in_thread, (void *)i) != 0)
 			abort();
 	}
 	pthread_barrier_wait(&touched_all);
 	for (int i = 0; i < LARGE_COUNT; i++)
-		large[i] = touched(LARGE);
-	ready("live", (uint64_t)ARENAS * 64 * 1024 * 256 + (uint64_t)LARGE_COUNT * LARGE);
+		large_blocks[i] = touched(LARGE);
+	ready("live", (uint64_t)ARENAS * SMALL_COUNT * SMALL + (uint64_t)LARGE_COUNT * LARGE);
 	while (go_on(1000))
 		;
 }
@@ -244,7 +266,7 @@ int main(int argc, char **argv)
 	} causes[] = {
 		{ "leak", leak },           { "churn", churn },     { "retention", retention },
 		{ "fragmentation", fragmentation }, { "mmap", map_memory }, { "threads", threads },
-		{ "cache", cache },         { "untouched", untouched }, { "mixed", mixed },
+		{ "cache", cache },         { "fifo", fifo },       { "untouched", untouched }, { "mixed", mixed },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {
