@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/diagnosis.h"
 
+#include <math.h>
+
 /* What each is for says diagnosis.h. */
 static const double large_part = 1.0 / 3;
 static const double large_bytes = 8 << 20;
@@ -59,14 +61,23 @@ static bool has_every_age(const struct hm_sites *sites, const struct hm_site *si
 	return judged_count >= 2;
 }
 
+/* Whether it frees, by the second look, as if it would stop growing. */
+static bool gives_back(const struct hm_evidence *evidence, const struct hm_site *site)
+{
+	const double growth_bytes =
+		site->figures.inuse_bytes * evidence->look_seconds / evidence->sites->recorded_seconds;
+
+	return site->look_freed_bytes > 0 &&
+	       site->look_freed_bytes >= leak_freed_part * fmax(site->look_alloc_bytes, growth_bytes);
+}
+
 static bool leaks(const struct hm_evidence *evidence, const struct hm_site *site)
 {
 	const struct hm_sites *const sites = evidence->sites;
 
 	return site->figures.inuse_bytes >= leak_site_part * sites->total.figures.inuse_bytes &&
 	       site->figures.inuse_bytes > 0 && has_samples_enough(&site->figures) && has_every_age(sites, site) &&
-	       !(site->look_alloc_bytes > 0 &&
-		 site->look_freed_bytes >= leak_freed_part * site->look_alloc_bytes);
+	       !gives_back(evidence, site);
 }
 
 static bool retains(const struct hm_evidence *evidence, const struct hm_site *site)

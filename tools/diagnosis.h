@@ -13,8 +13,9 @@
  *	                 (of a profile: from every band of its ages that takes a tenth of the time or more);
  *	               - holds a twentieth of what is live, and 16 samples or more: then a quarter with half of
  *	                 its share is no accident of sampling;
- *	               - did not free half or more of what it allocated between the two looks: a queue or a cache
- *	                 that replaces what it holds, one for one, does;
+ *	               - did not free, between the two looks, half or more of what it allocated then or, where
+ *	                 that is more, grows by in that time on average: a queue or a cache that replaces what
+ *	                 it holds, one for one, does, and so does what is replaced by another place;
  *	               and recording began 4 s ago or more: all ages look alike in a program that starts.
  *	retention      The live heap is large, and places that keep 40 % or more of all they ever allocated hold
  *	               half of it: structures that were built and stay.  One that doubles when it is full has

@@ -300,6 +300,8 @@ static const struct diagnosis_case diagnosis_cases[] = {
 	{ "less than 40 % kept", HM_VERDICT_HEALTHY, 130, 50, { 0, 0, 0, 50 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
 	{ "a full cache", HM_VERDICT_HEALTHY, 400, 50, { 12, 13, 12, 13 }, 5, 5, { 50, 10, 0, 0, 40 }, 60, 0 },
 	{ "a full cache, one turn old", HM_VERDICT_HEALTHY, 60, 50, { 12, 13, 12, 13 }, 5, 5, { 50, 10, 0, 0, 40 }, 60, 0 },
+	{ "replaced by another place", HM_VERDICT_RETENTION, 50, 50, { 12, 13, 12, 13 }, 0, 0.5, { 50, 10, 0, 0, 40 }, 60, 0 },
+	{ "replaced by another place, a little", HM_VERDICT_LEAK, 50, 50, { 12, 13, 12, 13 }, 0, 0.4, { 50, 10, 0, 0, 40 }, 60, 0 },
 	{ "a full cache, busy", HM_VERDICT_CHURN, 401, 50, { 50, 0, 0, 0 }, 20, 20, { 50, 10, 0, 0, 40 }, 60, 0 },
 	{ "short-lived", HM_VERDICT_CHURN, 9000, 1, { 1, 0, 0, 0 }, 500, 500, { 1, 5, 0, 0, 94 }, 60, 0 },
 	{ "short-lived, but at rest", HM_VERDICT_HEALTHY, 9000, 1, { 1, 0, 0, 0 }, 0, 0, { 1, 5, 0, 0, 94 }, 60, 0 },
