@@ -156,7 +156,7 @@ static bool find_leak(const struct hm_evidence *evidence, struct hm_diagnosis *r
 	if (evidence->sites->recorded_seconds < leak_seconds)
 		return false;
 	*ret_diagnosis = sum_of(evidence, leaks, HM_VERDICT_LEAK);
-	return ret_diagnosis->site_count > 0 &&
+	return ret_diagnosis->site_count > 0 && ret_diagnosis->bytes >= large_bytes &&
 	       ret_diagnosis->bytes >= leak_part * resident_bytes_of(evidence);
 }
 

@@ -6,8 +6,8 @@
  * at most two others can then be of its size, and less is nobody's trouble.  Where it is not known what is
  * resident (a ledger without its process), all that is known is taken for everything.
  *
- *	leak           Old live objects grow.  Places that hold a tenth or more of what is resident (of what is
- *	               live, where that is not known), each of which
+ *	leak           Old live objects grow.  Places that hold 8 MiB and a tenth of what is resident or more (of
+ *	               what is live, where that is not known), each of which
  *	               - has live objects from every quarter of the time since recording began, half of an even
  *	                 share or more in each: what is freed in time, or was built once, leaves quarters empty
  *	                 (of a profile: from every band of its ages that takes a tenth of the time or more);

@@ -331,8 +331,8 @@ static void print_reason(const struct hm_doctor *doctor)
 
 	switch (diagnosis->verdict) {
 	case HM_VERDICT_LEAK:
-		(void)printf("%s of objects of every age is not freed, %s/s since recording began, in %zu place%s; "
-			     "most in ",
+		(void)printf("%s of objects of every age is not freed, %s/s since recording began: a leak, or "
+			     "what is still filling, in %zu place%s; most in ",
 			     bytes, hm_show_bytes(diagnosis->bytes / doctor->sites.recorded_seconds).text,
 			     diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);

@@ -2,7 +2,7 @@
 /*
  * One thread of another process as it is at a moment: its registers and the inner part of its stack.
  *
- * A thread is stopped by ptrace for as long as the copying takes (some 30 us), and let go.  Two things a stop
+ * A thread is stopped by ptrace for as long as two system calls take, and let go.  Two things a stop
  * could do to a program are avoided:
  *
  *   - A system call that a stop interrupts is taken up again by the kernel, but some are not: epoll_wait and

@@ -293,6 +293,7 @@ static const struct diagnosis_case diagnosis_cases[] = {
 	{ "15 samples", HM_VERDICT_RETENTION, 60, 50, { 12, 13, 12, 13 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 15 },
 	{ "17 samples", HM_VERDICT_LEAK, 60, 50, { 12, 13, 12, 13 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 17 },
 	{ "a leak of no weight", HM_VERDICT_HEALTHY, 8, 8, { 2, 2, 2, 2 }, 0, 0, { 8, 10, 20, 20, 42 }, 60, 0 },
+	{ "a leak of no size", HM_VERDICT_HEALTHY, 7, 7, { 2, 1, 2, 2 }, 0, 0, { 7, 1, 0, 0, 8 }, 60, 0 },
 	{ "built at the start", HM_VERDICT_RETENTION, 100, 50, { 0, 0, 0, 50 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
 	{ "filled in the first half", HM_VERDICT_RETENTION, 50, 50, { 0, 0, 25, 25 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
 	{ "built just now", HM_VERDICT_RETENTION, 50, 50, { 50, 0, 0, 0 }, 50, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
