@@ -29,8 +29,8 @@ static struct keep_chunk *_Atomic current_chunk;
 
 /*
  * Where what is mapped lies.  A slot is claimed by its address and then told to the ledger; hm_memory_tell
- * first publishes the ledger and then looks at the slots.  In the one total order of these accesses one of the
- * two comes second, and sees what the other has done: no range is left untold.
+ * first publishes the ledger and then looks at the slots.  In the one total order of these accesses one of
+ * the two comes second, and sees what the other has done: no range is left untold.
  */
 static struct hm_ledger_range ranges[HM_OWN_RANGES_MAX];
 static _Atomic uint64_t untold_bytes;

@@ -20,9 +20,9 @@ void *hm_memory_map(size_t size_bytes);
 void hm_memory_unmap(void *memory, size_t size_bytes);
 
 /*
- * From now on the header tells where all this memory lies (own_ranges); what is mapped already is told at once.
- * The header is that of the process's ledger, which stays mapped.  A fork child tells nobody until it has its
- * own.
+ * From now on the header tells where all this memory lies (own_ranges); what is mapped already is told at
+ * once. The header is that of the process's ledger, which stays mapped.  A fork child tells nobody until it
+ * has its own.
  */
 void hm_memory_tell(struct hm_ledger_header *header);
 

@@ -191,10 +191,10 @@ static_assert(sizeof(struct hm_ledger_gauge) == 64,
 	      "one cache line each: gauges are set by different threads");
 
 /*
- * Where the library has private memory: tables that no reader needs.  Anonymous mappings like any other, which
- * the kernel may even have joined with the program's own, so whoever takes the process's memory apart has to
- * be told.  Written by the process as it maps and unmaps; relaxed, since nothing depends on it: a range read
- * half written attributes a few pages wrongly, in that one reading.
+ * Where the library has private memory: tables that no reader needs.  Anonymous mappings like any other,
+ * which the kernel may even have joined with the program's own, so whoever takes the process's memory apart
+ * has to be told.  Written by the process as it maps and unmaps; relaxed, since nothing depends on it: a
+ * range read half written attributes a few pages wrongly, in that one reading.
  */
 struct hm_ledger_range {
 	_Atomic uint64_t start_address; /* 0: free */

@@ -575,8 +575,8 @@ static void read_own_ranges(struct reading *reading)
 		const struct hm_snapshot_range range = {
 			.start_address = atomic_load_explicit(&header->own_ranges[i].start_address,
 							      memory_order_relaxed),
-			.size_bytes = atomic_load_explicit(&header->own_ranges[i].size_bytes,
-							   memory_order_relaxed),
+			.size_bytes =
+				atomic_load_explicit(&header->own_ranges[i].size_bytes, memory_order_relaxed),
 		};
 
 		if (range.start_address != 0 && range.size_bytes != 0 &&

@@ -65,9 +65,11 @@ const struct hm_verb hm_verb_doctor = {
 	.name = "doctor",
 	.summary = "says why the memory is high",
 	.synopsis = "PID|LEDGER|PROFILE",
-	.text = "One screen: what the resident memory is made of, the places that retain and that churn, what\n"
+	.text = "One screen: what the resident memory is made of, the places that retain and that churn, "
+		"what\n"
 		"the threads do, and a verdict: leak, retention, churn, fragmentation, mmap, threads or\n"
-		"healthy, with what to type next.  A process is looked at for a second; its threads are stopped\n"
+		"healthy, with what to type next.  A process is looked at for a second; its threads are "
+		"stopped\n"
 		"for as long as two system calls take.  Of a LEDGER or PROFILE only the heap is known.",
 	.options = doctor_options,
 	.usage_status = HM_EXIT_USAGE,

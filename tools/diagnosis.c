@@ -26,12 +26,9 @@ static const double churn_bytes_per_second = 16 << 20;
 const char *hm_verdict_text(enum hm_verdict verdict)
 {
 	static const char *const texts[] = {
-		[HM_VERDICT_LEAK] = "leak",
-		[HM_VERDICT_RETENTION] = "retention",
-		[HM_VERDICT_CHURN] = "churn",
-		[HM_VERDICT_FRAGMENTATION] = "fragmentation",
-		[HM_VERDICT_MMAP] = "mmap",
-		[HM_VERDICT_THREADS] = "threads",
+		[HM_VERDICT_LEAK] = "leak",       [HM_VERDICT_RETENTION] = "retention",
+		[HM_VERDICT_CHURN] = "churn",     [HM_VERDICT_FRAGMENTATION] = "fragmentation",
+		[HM_VERDICT_MMAP] = "mmap",       [HM_VERDICT_THREADS] = "threads",
 		[HM_VERDICT_HEALTHY] = "healthy",
 	};
 
@@ -76,8 +73,8 @@ static bool leaks(const struct hm_evidence *evidence, const struct hm_site *site
 	const struct hm_sites *const sites = evidence->sites;
 
 	return site->figures.inuse_bytes >= leak_site_part * sites->total.figures.inuse_bytes &&
-	       site->figures.inuse_bytes > 0 && has_samples_enough(&site->figures) && has_every_age(sites, site) &&
-	       !gives_back(evidence, site);
+	       site->figures.inuse_bytes > 0 && has_samples_enough(&site->figures) &&
+	       has_every_age(sites, site) && !gives_back(evidence, site);
 }
 
 static bool retains(const struct hm_evidence *evidence, const struct hm_site *site)
@@ -123,7 +120,7 @@ static bool is_large(const struct hm_evidence *evidence, enum hm_memory_part par
 {
 	const struct hm_memory_split *const split = evidence->split;
 	/* Without a split the live heap is the only part of which anything is known. */
-	const double bytes = split != NULL           ? (double)split->parts_bytes[part]
+	const double bytes = split != NULL            ? (double)split->parts_bytes[part]
 			     : part == HM_MEMORY_LIVE ? evidence->sites->total.figures.inuse_bytes
 						      : 0;
 

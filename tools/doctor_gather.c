@@ -100,7 +100,8 @@ static int look_at_process(struct hm_doctor *doctor, const struct hm_input *inpu
 	error = take_snapshot(doctor, input, HM_LEDGER_LIVE | HM_LEDGER_AGES, &doctor->later, ret_reason);
 	if (error != 0)
 		return error;
-	doctor->look_seconds = (double)(doctor->later.realtime_ns - doctor->earlier.realtime_ns) / ns_per_second;
+	doctor->look_seconds =
+		(double)(doctor->later.realtime_ns - doctor->earlier.realtime_ns) / ns_per_second;
 	doctor->split_error = hm_mappings_read(doctor->pid, true, &doctor->mappings);
 	doctor->has_memory = hm_process_read_memory(doctor->pid, &doctor->memory) == 0;
 	if (doctor->split_error == 0)
@@ -153,12 +154,11 @@ static int gather_profile(struct hm_doctor *doctor, const struct hm_input *input
 
 	doctor->memory.resident_bytes = number_of(profile, "resident_bytes");
 	doctor->has_memory = doctor->memory.resident_bytes != 0;
-	doctor->hides_frames =
-		hm_sites_build(&doctor->view,
-			       start_ns != 0 && profile->time_ns > 0
-				       ? seconds_between(start_ns, (uint64_t)profile->time_ns)
-				       : 0,
-			       &doctor->sites) == 0;
+	doctor->hides_frames = hm_sites_build(&doctor->view,
+					      start_ns != 0 && profile->time_ns > 0
+						      ? seconds_between(start_ns, (uint64_t)profile->time_ns)
+						      : 0,
+					      &doctor->sites) == 0;
 	return 0;
 }
 

@@ -40,7 +40,8 @@ static void print_printable(const char *text)
 static void print_who(const struct hm_doctor *doctor)
 {
 	const struct hm_profile *const profile = &doctor->view.profile;
-	const char *const comm = doctor->is_profile ? hm_profile_comment_value(profile, "comm") : doctor->later.comm;
+	const char *const comm =
+		doctor->is_profile ? hm_profile_comment_value(profile, "comm") : doctor->later.comm;
 	const char *const pid = hm_profile_comment_value(profile, "pid");
 
 	(void)fputs(hm_style(stdout, HM_STYLE_BOLD), stdout);
@@ -94,7 +95,8 @@ static void print_split_notes(const struct hm_memory_split *split)
 		(void)printf("  of the heap in use, %s was never touched and is not resident\n",
 			     hm_show_bytes(untouched).text);
 	if (split->clipped_bytes > 0)
-		(void)printf("  the estimate of the live heap is %s more than its mappings hold resident%s, and was "
+		(void)printf("  the estimate of the live heap is %s more than its mappings hold resident%s, "
+			     "and was "
 			     "cut to that\n",
 			     hm_show_bytes(split->clipped_bytes).text,
 			     split->clipped_bytes <= hm_half_width(split->live_variance)
@@ -137,8 +139,9 @@ static void print_without_split(const struct hm_doctor *doctor)
 		(void)printf("  what else there is cannot be told: its mappings cannot be read (%s)\n",
 			     strerror(-doctor->split_error));
 	else
-		(void)printf("  what else there was (kept by the allocator, mmap, stacks, files) only a process "
-			     "that runs can show\n");
+		(void)printf(
+			"  what else there was (kept by the allocator, mmap, stacks, files) only a process "
+			"that runs can show\n");
 }
 
 static void print_memory(const struct hm_doctor *doctor)
@@ -230,10 +233,12 @@ static void print_site(const struct hm_site *site, double first_bytes, const cha
 	if (figures->alloc_bytes > 0)
 		(void)snprintf(kept, sizeof(kept), "%.1f%%", 100 * hm_kept_of(figures).part);
 	hm_print_column(14, first);
-	hm_print_column(11, suffix[0] != '\0' ? hm_show_bytes(figures->inuse_bytes).text
-					      : hm_show_interval(figures->inuse_bytes, figures->inuse_variance).text);
+	hm_print_column(11, suffix[0] != '\0'
+				    ? hm_show_bytes(figures->inuse_bytes).text
+				    : hm_show_interval(figures->inuse_bytes, figures->inuse_variance).text);
 	hm_print_column(8, kept);
-	hm_print_column(10, figures->aged_bytes > 0 ? hm_show_duration(hm_mean_age_of(figures).seconds).text : "-");
+	hm_print_column(10, figures->aged_bytes > 0 ? hm_show_duration(hm_mean_age_of(figures).seconds).text
+						    : "-");
 	hm_print_name(site->name, hm_name_columns(TAKEN_COLUMNS));
 }
 
@@ -243,9 +248,11 @@ static void print_totals(const struct hm_doctor *doctor)
 	const struct hm_shown interval = hm_show_interval(total->inuse_bytes, total->inuse_variance);
 
 	(void)printf("  %s allocated, %s%s%s in use", hm_show_bytes(total->alloc_bytes).text,
-		     hm_show_bytes(total->inuse_bytes).text, interval.text[0] != '\0' ? " " : "", interval.text);
+		     hm_show_bytes(total->inuse_bytes).text, interval.text[0] != '\0' ? " " : "",
+		     interval.text);
 	if (doctor->look_seconds > 0)
-		(void)printf("; in the last %s %s/s allocated, %s/s freed", hm_show_duration(doctor->look_seconds).text,
+		(void)printf("; in the last %s %s/s allocated, %s/s freed",
+			     hm_show_duration(doctor->look_seconds).text,
 			     hm_show_bytes(doctor->sites.total.look_alloc_bytes / doctor->look_seconds).text,
 			     hm_show_bytes(doctor->sites.total.look_freed_bytes / doctor->look_seconds).text);
 	(void)printf("\n");
@@ -297,8 +304,8 @@ static void print_threads(const struct hm_doctor *doctor)
 		(void)snprintf(state, sizeof(state), "%s%s%s", group->state,
 			       group->waits_in != NULL ? " in " : "",
 			       group->waits_in != NULL ? group->waits_in : "");
-		if (asprintf(&name, "%s%s%s%s%s", group->where, group->where[0] != '\0' ? "  (" : "(", group->name,
-			     group->has_other_names ? ", ..." : "", ")") < 0)
+		if (asprintf(&name, "%s%s%s%s%s", group->where, group->where[0] != '\0' ? "  (" : "(",
+			     group->name, group->has_other_names ? ", ..." : "", ")") < 0)
 			abort();
 		(void)printf("%8zu  %-26s", group->count, state);
 		hm_print_name(name, hm_name_columns(TAKEN_COLUMNS));
@@ -331,16 +338,18 @@ static void print_reason(const struct hm_doctor *doctor)
 
 	switch (diagnosis->verdict) {
 	case HM_VERDICT_LEAK:
-		(void)printf("%s of objects of every age is not freed, %s/s since recording began: a leak, or "
-			     "what is still filling, in %zu place%s; most in ",
-			     bytes, hm_show_bytes(diagnosis->bytes / doctor->sites.recorded_seconds).text,
-			     diagnosis->site_count, plural(diagnosis->site_count));
+		(void)printf(
+			"%s of objects of every age is not freed, %s/s since recording began: a leak, or "
+			"what is still filling, in %zu place%s; most in ",
+			bytes, hm_show_bytes(diagnosis->bytes / doctor->sites.recorded_seconds).text,
+			diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_RETENTION:
-		(void)printf("%s is held by what was built and stays, and does not grow steadily, in %zu place%s; "
-			     "most in ",
-			     bytes, diagnosis->site_count, plural(diagnosis->site_count));
+		(void)printf(
+			"%s is held by what was built and stays, and does not grow steadily, in %zu place%s; "
+			"most in ",
+			bytes, diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_CHURN:
@@ -350,9 +359,10 @@ static void print_reason(const struct hm_doctor *doctor)
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_FRAGMENTATION:
-		(void)printf("%s is free, but kept by the allocator (%s): holes between what is in use, or not "
-			     "given back yet",
-			     bytes, doctor->split.allocator);
+		(void)printf(
+			"%s is free, but kept by the allocator (%s): holes between what is in use, or not "
+			"given back yet",
+			bytes, doctor->split.allocator);
 		break;
 	case HM_VERDICT_MMAP:
 		(void)printf("%s is anonymous memory that does not come from malloc", bytes);
@@ -361,9 +371,11 @@ static void print_reason(const struct hm_doctor *doctor)
 		(void)printf("%s is the stacks of %zu threads", bytes, doctor->threads.total_count);
 		break;
 	case HM_VERDICT_HEALTHY:
-		(void)printf("%s", doctor->has_split
-					   ? "no leak, retention or churn, and nothing else that is large"
-					   : "no leak, retention or churn in the heap; of the rest nothing is known");
+		(void)printf(
+			"%s",
+			doctor->has_split
+				? "no leak, retention or churn, and nothing else that is large"
+				: "no leak, retention or churn in the heap; of the rest nothing is known");
 	}
 }
 
@@ -387,9 +399,10 @@ static void print_next(const struct hm_doctor *doctor)
 		break;
 	case HM_VERDICT_FRAGMENTATION:
 		if (strcmp(doctor->split.allocator, "glibc") == 0)
-			(void)printf("gdb -batch -p %d -ex 'call (int)malloc_trim(0)' gives back what can be; "
-				     "MALLOC_ARENA_MAX=2 keeps less",
-				     (int)doctor->pid);
+			(void)printf(
+				"gdb -batch -p %d -ex 'call (int)malloc_trim(0)' gives back what can be; "
+				"MALLOC_ARENA_MAX=2 keeps less",
+				(int)doctor->pid);
 		else
 			(void)printf("heapmark top --by alloc %s shows who left the holes", argument);
 		break;
@@ -411,8 +424,8 @@ void hm_doctor_print(const struct hm_doctor *doctor)
 	print_memory(doctor);
 	print_places(doctor);
 	print_threads(doctor);
-	(void)printf("\n%sverdict  %s%s: ", hm_style(stdout, HM_STYLE_BOLD), hm_verdict_text(doctor->diagnosis.verdict),
-		     hm_style(stdout, HM_STYLE_PLAIN));
+	(void)printf("\n%sverdict  %s%s: ", hm_style(stdout, HM_STYLE_BOLD),
+		     hm_verdict_text(doctor->diagnosis.verdict), hm_style(stdout, HM_STYLE_PLAIN));
 	print_reason(doctor);
 	(void)printf("\nnext     ");
 	print_next(doctor);

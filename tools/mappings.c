@@ -114,7 +114,8 @@ int hm_mappings_read(pid_t pid, bool with_residency, struct hm_mappings *ret_map
 	char path[PROC_PATH_MAX];
 	char *text = NULL;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)hm_process_running_thread(pid), with_residency ? "smaps" : "maps");
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)hm_process_running_thread(pid),
+		       with_residency ? "smaps" : "maps");
 
 	const int error = read_all(path, &text);
 

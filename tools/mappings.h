@@ -21,8 +21,9 @@ struct hm_mapping {
 	bool readable;
 	bool writable;
 	bool executable;
-	bool no_reserve;  /* made with MAP_NORESERVE; known with residency only */
-	const char *name; /* owned by the list: a path (" (deleted)" left on), "[heap]", "[anon:...]", or "" */
+	bool no_reserve; /* made with MAP_NORESERVE; known with residency only */
+	const char
+		*name; /* owned by the list: a path (" (deleted)" left on), "[heap]", "[anon:...]", or "" */
 };
 
 struct hm_mappings {
@@ -49,7 +50,8 @@ void hm_mappings_done(struct hm_mappings *mappings);
 /* The mapping that holds the address, or NULL. */
 const struct hm_mapping *hm_mappings_find(const struct hm_mappings *mappings, uint64_t address);
 
-/* The mapping with the beginning of the file that `mapping`, one of these, is of; NULL where there is none. */
+/* The mapping with the beginning of the file that `mapping`, one of these, is of; NULL where there is none.
+ */
 const struct hm_mapping *hm_mappings_head_of(const struct hm_mappings *mappings,
 					     const struct hm_mapping *mapping);
 

@@ -25,7 +25,8 @@ static const uint64_t large_block_bytes = UINT64_C(64) << 10;
 /* What jemalloc takes from and gives to the system at a time: 2 MiB, a large page. */
 static const uint64_t extent_bytes_max = UINT64_C(2) << 20;
 
-/* The most that a thread's stack takes where its end is not known: what `ulimit -s` says nearly everywhere. */
+/* The most that a thread's stack takes where its end is not known: what `ulimit -s` says nearly everywhere.
+ */
 static const uint64_t stack_bytes_max = UINT64_C(8) << 20;
 /* Inaccessible memory below a stack: a page unless a program asks for more. */
 static const uint64_t guard_bytes_max = UINT64_C(64) << 10;
@@ -98,13 +99,14 @@ static const char *allocator_of(const struct hm_mappings *mappings)
 		const char *library;
 		const char *name;
 	} known[] = {
-		{ "libjemalloc", "jemalloc" }, { "libmimalloc", "mimalloc" }, { "libtcmalloc", "tcmalloc" },
-		{ "libsnmalloc", "snmalloc" }, { "librpmalloc", "rpmalloc" }, { "libhoard", "Hoard" },
+		{ "libjemalloc", "jemalloc" },   { "libmimalloc", "mimalloc" }, { "libtcmalloc", "tcmalloc" },
+		{ "libsnmalloc", "snmalloc" },   { "librpmalloc", "rpmalloc" }, { "libhoard", "Hoard" },
 		{ "libtbbmalloc", "tbbmalloc" },
 	};
 
 	for (size_t i = 0; i < mappings->count; i++)
-		for (size_t k = 0; mappings->entries[i].inode != 0 && k < sizeof(known) / sizeof(known[0]); k++)
+		for (size_t k = 0; mappings->entries[i].inode != 0 && k < sizeof(known) / sizeof(known[0]);
+		     k++)
 			if (begins_with(base_name(mappings->entries[i].name), known[k].library))
 				return known[k].name;
 	return NULL;
@@ -137,7 +139,8 @@ static void claim_static_data(const struct hm_memory_evidence *evidence, struct 
 		    !hm_mapping_is_anonymous(behind) || behind->resident_bytes == 0)
 			continue;
 		claim(claims, behind->start_address,
-		      min_u64(behind->end_address, behind->start_address + hm_static_data_bytes(evidence->pid, file->name)),
+		      min_u64(behind->end_address,
+			      behind->start_address + hm_static_data_bytes(evidence->pid, file->name)),
 		      owner_by_name(file));
 	}
 }
@@ -160,7 +163,8 @@ static int compare_addresses(const void *a, const void *b)
 	return left->address < right->address ? -1 : left->address > right->address;
 }
 
-/* How much of a block was ever touched: pages that it shares with neighbours count as far as it fills them. */
+/* How much of a block was ever touched: pages that it shares with neighbours count as far as it fills them.
+ */
 static double touched_bytes(const struct hm_memory_evidence *evidence, const struct hm_snapshot_live *live,
 			    const struct hm_mapping *mapping)
 {
@@ -187,7 +191,8 @@ static bool claim_block(const struct hm_mapping *mapping, const struct hm_snapsh
 	if (heap < mapping->start_address)
 		*rest = HM_OWNER_ALLOCATOR;
 	else if (claims->count == 0 || claims->entries[claims->count - 1].start_address != heap)
-		claim(claims, heap, min_u64(heap + arena_heap_bytes, mapping->end_address), HM_OWNER_ALLOCATOR);
+		claim(claims, heap, min_u64(heap + arena_heap_bytes, mapping->end_address),
+		      HM_OWNER_ALLOCATOR);
 	return false;
 }
 
@@ -247,11 +252,13 @@ static void spread_to_neighbours(const struct hm_mappings *mappings, struct hm_m
 
 	for (size_t i = 1; i < mappings->count; i++)
 		if (claims->rest[i - 1] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[i - 1], &entries[i], entries[i].start_address - entries[i - 1].end_address))
+		    is_like(&entries[i - 1], &entries[i],
+			    entries[i].start_address - entries[i - 1].end_address))
 			claims->rest[i] = HM_OWNER_ALLOCATOR;
 	for (size_t i = mappings->count; i-- > 1;)
 		if (claims->rest[i] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[i], &entries[i - 1], entries[i].start_address - entries[i - 1].end_address))
+		    is_like(&entries[i], &entries[i - 1],
+			    entries[i].start_address - entries[i - 1].end_address))
 			claims->rest[i - 1] = HM_OWNER_ALLOCATOR;
 }
 
@@ -293,8 +300,7 @@ static void claim_stack(const struct hm_mappings *mappings, const struct hm_stac
 
 	if (mapping == NULL || !hm_mapping_is_anonymous(mapping))
 		return;
-	if (!has_guard(mappings, mapping) &&
-	    claims->rest[index_of(mappings, mapping)] == HM_OWNER_ALLOCATOR)
+	if (!has_guard(mappings, mapping) && claims->rest[index_of(mappings, mapping)] == HM_OWNER_ALLOCATOR)
 		return;
 
 	const uint64_t end = stack->end_address > stack->stack_pointer

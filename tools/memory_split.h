@@ -24,17 +24,17 @@
  *	are counted as the estimate has them: a sample that stands for w blocks adds w-1 times the pages that
  *	it has itself, taken from what is left of anonymous memory.
  *
- *	any other lies in an arena's heap, which begins at a multiple of 64 MiB: from there 64 MiB, as far as the
- *	mapping goes.  An arena without any sample is known by its shape: accessible memory from a multiple of
+ *	any other lies in an arena's heap, which begins at a multiple of 64 MiB: from there 64 MiB, as far as
+ *the mapping goes.  An arena without any sample is known by its shape: accessible memory from a multiple of
  *	64 MiB on, inaccessible memory behind it up to the next one.
  *
  *	what fits neither: the whole mapping.
  *
  * For an allocator that was loaded in its place (jemalloc, mimalloc, tcmalloc, ...), the whole mapping; and
- * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings beside
- * it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the default rate one
- * of 2 MiB that is in full use is missed once in 50.  A block that a program reported itself (a pool of its own) is not malloc's and leads
- * nowhere.
+ * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings
+ *beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the default
+ *rate one of 2 MiB that is in full use is missed once in 50.  A block that a program reported itself (a pool
+ *of its own) is not malloc's and leads nowhere.
  */
 #ifndef HM_TOOLS_MEMORY_SPLIT_H
 #define HM_TOOLS_MEMORY_SPLIT_H
@@ -78,8 +78,8 @@ struct hm_memory_split {
 	/* What the estimate has more than the mappings hold: parts_bytes[HM_MEMORY_LIVE] was cut to fit. */
 	double clipped_bytes;
 	uint64_t inferred_bytes; /* of the heap: blocks that were not sampled, with mappings of their own */
-	bool has_pages;          /* pagemap could be read; where not, mappings of several owners are the first's */
-	const char *allocator;   /* "glibc", "jemalloc", ...; static text */
+	bool has_pages; /* pagemap could be read; where not, mappings of several owners are the first's */
+	const char *allocator; /* "glibc", "jemalloc", ...; static text */
 };
 
 /*

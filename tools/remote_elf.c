@@ -16,7 +16,8 @@ static size_t align_up(size_t bytes, size_t alignment)
 	return (bytes + alignment - 1) & ~(alignment - 1);
 }
 
-static void find_build_id(const uint8_t *notes, size_t size_bytes, size_t alignment, struct hm_remote_elf *elf)
+static void find_build_id(const uint8_t *notes, size_t size_bytes, size_t alignment,
+			  struct hm_remote_elf *elf)
 {
 	size_t at = 0;
 
@@ -35,7 +36,8 @@ static void find_build_id(const uint8_t *notes, size_t size_bytes, size_t alignm
 			return;
 		if (head.n_type == NT_GNU_BUILD_ID && head.n_namesz == sizeof(ELF_NOTE_GNU) &&
 		    memcmp(notes + at, ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0) {
-			elf->build_id_size = head.n_descsz < HM_BUILD_ID_MAX ? head.n_descsz : HM_BUILD_ID_MAX;
+			elf->build_id_size =
+				head.n_descsz < HM_BUILD_ID_MAX ? head.n_descsz : HM_BUILD_ID_MAX;
 			memcpy(elf->build_id, notes + description, elf->build_id_size);
 			return;
 		}

@@ -31,8 +31,9 @@ struct joined {
 
 static void join(struct joined *joined, const char *name)
 {
-	const int length = snprintf(joined->text + joined->length, sizeof(joined->text) - joined->length, "%s%.*s",
-				    joined->frame_count != 0 ? " < " : "", HM_SITE_NAME_BYTES_MAX, name);
+	const int length =
+		snprintf(joined->text + joined->length, sizeof(joined->text) - joined->length, "%s%.*s",
+			 joined->frame_count != 0 ? " < " : "", HM_SITE_NAME_BYTES_MAX, name);
 
 	joined->length += length > 0 ? (size_t)length : 0;
 	joined->frame_count++;
@@ -49,7 +50,8 @@ static void join_location(struct joined *joined, const struct hm_profile *profil
 		join(joined, name);
 		free(name);
 	}
-	for (uint32_t line = first_line; line < location->line_count && joined->frame_count < HM_SITE_FRAMES; line++) {
+	for (uint32_t line = first_line; line < location->line_count && joined->frame_count < HM_SITE_FRAMES;
+	     line++) {
 		const uint32_t function = location->lines[line].function;
 
 		join(joined, function == HM_PROFILE_NONE
@@ -165,7 +167,8 @@ static void add_samples(struct hm_sites *sites, const struct hm_view *view, stru
 		if (view->stack_units == NULL)
 			add_labelled(sites, site, figures);
 		else
-			pairs[sites->unit_count++] = (struct unit_entry){ view->stack_units[sample], sites->count - 1 };
+			pairs[sites->unit_count++] =
+				(struct unit_entry){ view->stack_units[sample], sites->count - 1 };
 	}
 	qsort(pairs, sites->unit_count, sizeof(pairs[0]), compare_units);
 	for (size_t i = 0; i < sites->unit_count; i++) {
@@ -212,7 +215,8 @@ static struct hm_site *site_of(struct hm_sites *sites, uint32_t unit)
 		else
 			high = middle;
 	}
-	return low < sites->unit_count && sites->units[low] == unit ? &sites->entries[sites->of_unit[low]] : NULL;
+	return low < sites->unit_count && sites->units[low] == unit ? &sites->entries[sites->of_unit[low]]
+								    : NULL;
 }
 
 void hm_sites_add_ages(struct hm_sites *sites, const struct hm_snapshot *snapshot)
@@ -256,7 +260,8 @@ void hm_sites_add_look(struct hm_sites *sites, const struct hm_snapshot *earlier
 		while (next < earlier->stack_count && earlier->stacks[next].unit < stack->unit)
 			next++;
 
-		const bool was_there = next < earlier->stack_count && earlier->stacks[next].unit == stack->unit;
+		const bool was_there =
+			next < earlier->stack_count && earlier->stacks[next].unit == stack->unit;
 		const struct hm_figures *const alloc = was_there ? &earlier->stacks[next].alloc : &nothing;
 		const struct hm_figures *const inuse = was_there ? &earlier->stacks[next].inuse : &nothing;
 		const double alloc_bytes = fmax(bytes_of(&stack->alloc) - bytes_of(alloc), 0);

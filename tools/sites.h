@@ -39,8 +39,8 @@ struct hm_sites {
 	struct hm_site total; /* of all; its name is NULL */
 
 	/*
-	 * The time since recording began is cut into bands, the youngest first: what part of it each is.  Of a
-	 * ledger four equal ones, since it knows each age; of a profile those of its labels (proto/ages.h).
+	 * The time since recording began is cut into bands, the youngest first: what part of it each is.  Of
+	 * a ledger four equal ones, since it knows each age; of a profile those of its labels (proto/ages.h).
 	 */
 	double bands_part[HM_BANDS_MAX];
 	uint32_t band_count;
@@ -52,9 +52,9 @@ struct hm_sites {
 };
 
 /*
- * Puts the samples of a view together.  recorded_seconds: since recording began, until the moment of the view.
- * Returns 0, or -EINVAL where the profile's expression for hidden frames cannot be understood: then none are
- * hidden.
+ * Puts the samples of a view together.  recorded_seconds: since recording began, until the moment of the
+ * view. Returns 0, or -EINVAL where the profile's expression for hidden frames cannot be understood: then
+ * none are hidden.
  */
 int hm_sites_build(const struct hm_view *view, double recorded_seconds, struct hm_sites *ret_sites);
 

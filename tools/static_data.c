@@ -23,8 +23,7 @@ static bool read_segments(int descriptor, Elf64_Phdr segments[SEGMENTS_MAX], siz
 
 	if (pread(descriptor, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
 	    memcmp(head.e_ident, ELFMAG, SELFMAG) != 0 || head.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    head.e_phentsize != sizeof(Elf64_Phdr) || head.e_phnum > SEGMENTS_MAX ||
-	    head.e_phoff > INT64_MAX)
+	    head.e_phentsize != sizeof(Elf64_Phdr) || head.e_phnum > SEGMENTS_MAX || head.e_phoff > INT64_MAX)
 		return false;
 
 	const size_t bytes = head.e_phnum * sizeof(segments[0]);
@@ -33,7 +32,8 @@ static bool read_segments(int descriptor, Elf64_Phdr segments[SEGMENTS_MAX], siz
 	return pread(descriptor, segments, bytes, (off_t)head.e_phoff) == (ssize_t)bytes;
 }
 
-/* By the segment that lies highest: the loader maps its bytes from the file and what is missing from nothing. */
+/* By the segment that lies highest: the loader maps its bytes from the file and what is missing from nothing.
+ */
 static uint64_t bytes_behind(const Elf64_Phdr *segments, size_t count)
 {
 	const Elf64_Phdr *last = NULL;
@@ -41,7 +41,8 @@ static uint64_t bytes_behind(const Elf64_Phdr *segments, size_t count)
 	for (size_t i = 0; i < count; i++)
 		if (segments[i].p_type == PT_LOAD && (last == NULL || segments[i].p_vaddr > last->p_vaddr))
 			last = &segments[i];
-	if (last == NULL || last->p_memsz < last->p_filesz || last->p_memsz > INT64_MAX - last->p_vaddr % PAGE_BYTES)
+	if (last == NULL || last->p_memsz < last->p_filesz ||
+	    last->p_memsz > INT64_MAX - last->p_vaddr % PAGE_BYTES)
 		return 0;
 
 	const uint64_t offset = last->p_vaddr % PAGE_BYTES;

@@ -108,8 +108,9 @@ static struct hm_snapshot_module module_of(pid_t pid, const struct hm_mappings *
 }
 
 /* Names `count` addresses from `first` on, which lie in one mapping of a file. */
-static int name_mapping(pid_t pid, const struct hm_mappings *mappings, const struct hm_mapping *mapping, const struct hm_resolver *resolver,
-			struct hm_thread_names *names, uint32_t first, uint32_t count)
+static int name_mapping(pid_t pid, const struct hm_mappings *mappings, const struct hm_mapping *mapping,
+			const struct hm_resolver *resolver, struct hm_thread_names *names, uint32_t first,
+			uint32_t count)
 {
 	const char *const path = path_of(&names->arena, mapping);
 	struct hm_location_name *const found =
@@ -120,14 +121,15 @@ static int name_mapping(pid_t pid, const struct hm_mappings *mappings, const str
 		return -ENOMEM;
 
 	const struct hm_snapshot_module module = module_of(pid, mappings, mapping, path);
-	const int error = resolver->resolve(resolver->context, &names->arena, &module, names->addresses + first,
-					    count, found, &outcome);
+	const int error = resolver->resolve(resolver->context, &names->arena, &module,
+					    names->addresses + first, count, found, &outcome);
 
 	for (uint32_t i = 0; i < count && error == 0; i++)
 		names->names[first + i] = (struct hm_thread_name){
 			.name = found[i],
 			.path = path,
-			.file_offset = names->addresses[first + i] - mapping->start_address + mapping->file_offset,
+			.file_offset =
+				names->addresses[first + i] - mapping->start_address + mapping->file_offset,
 		};
 	return error;
 }

@@ -79,11 +79,14 @@ static void print_end(FILE *stream, const struct hm_thread *thread)
 {
 	switch (thread->stack) {
 	case HM_THREAD_STACK_SLEEPER:
-		(void)fputs("# not stopped, since its call would not go on: what lies further out needs registers\n", stream);
+		(void)fputs("# not stopped, since its call would not go on: what lies further out needs "
+			    "registers\n",
+			    stream);
 		break;
 	case HM_THREAD_STACK_PART:
-		(void)fputs(thread->frame_count < HM_THREAD_FRAMES_MAX ? "# the stack could not be followed further\n"
-									  : "# deeper frames are left out\n",
+		(void)fputs(thread->frame_count < HM_THREAD_FRAMES_MAX
+				    ? "# the stack could not be followed further\n"
+				    : "# deeper frames are left out\n",
 			    stream);
 		break;
 	case HM_THREAD_STACK_NONE:
@@ -124,10 +127,12 @@ char *hm_threads_missing_text(const struct hm_threads *threads)
 				  threads->total_count - threads->walked_count, threads->total_count,
 				  strerror(-threads->refusal));
 	else
-		length = asprintf(&text, "%zu of %zu stacks were not read: threads that wait for the disk or have ended, "
-					 "more than %d, or no time",
-				  threads->total_count - threads->walked_count, threads->total_count,
-				  HM_THREADS_WALKED_MAX);
+		length = asprintf(
+			&text,
+			"%zu of %zu stacks were not read: threads that wait for the disk or have ended, "
+			"more than %d, or no time",
+			threads->total_count - threads->walked_count, threads->total_count,
+			HM_THREADS_WALKED_MAX);
 	if (length < 0)
 		abort();
 	return text;
@@ -139,7 +144,8 @@ static const char *function_at(const struct hm_thread_names *names, uint64_t add
 {
 	const struct hm_thread_name *const found = hm_thread_names_find(names, address);
 
-	*ret_is_libc = found != NULL && strncmp(hm_frame_base_name(found->path), "libc.so", strlen("libc.so")) == 0;
+	*ret_is_libc =
+		found != NULL && strncmp(hm_frame_base_name(found->path), "libc.so", strlen("libc.so")) == 0;
 	if (found == NULL || found->name.line_count == 0)
 		return "<unknown>";
 	return found->name.lines[0].name;
@@ -166,8 +172,9 @@ static char *where_is(const struct hm_thread *thread, const struct hm_thread_nam
 	for (uint32_t i = first; i < thread->frame_count && i < first + GROUP_FRAMES; i++) {
 		bool is_libc = false;
 
-		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%.*s", i > first ? " < " : "",
-					   NAME_BYTES_MAX, function_at(names, thread->frames[i], &is_libc));
+		length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%.*s",
+					   i > first ? " < " : "", NAME_BYTES_MAX,
+					   function_at(names, thread->frames[i], &is_libc));
 	}
 
 	char *const where = strdup(text);
@@ -229,7 +236,8 @@ void hm_thread_groups_build(const struct hm_threads *threads, const struct hm_th
 	for (size_t i = 0; i < threads->count; i++) {
 		if (kept > 0 && compare_places(&groups[kept - 1], &groups[i]) == 0) {
 			groups[kept - 1].count++;
-			groups[kept - 1].has_other_names |= strcmp(groups[kept - 1].name, groups[i].name) != 0;
+			groups[kept - 1].has_other_names |=
+				strcmp(groups[kept - 1].name, groups[i].name) != 0;
 			free(groups[i].where);
 		} else {
 			groups[kept++] = groups[i];

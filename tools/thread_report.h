@@ -9,8 +9,8 @@
 #include <stdio.h>
 
 /*
- * As Go's page of goroutines (/debug/pprof/goroutine?debug=2): for each thread a head, then two lines for each
- * function, innermost first, then an empty line:
+ * As Go's page of goroutines (/debug/pprof/goroutine?debug=2): for each thread a head, then two lines for
+ *each function, innermost first, then an empty line:
  *
  *	thread 4711 "worker-1" [sleeping in futex, 3 minutes]:
  *	wait_for_work()
@@ -31,7 +31,8 @@ char *hm_threads_missing_text(const struct hm_threads *threads);
 
 /* Threads in one state, in one call, whose stacks begin alike. */
 struct hm_thread_group {
-	char *where; /* owned; "pthread_cond_wait < wait_for_work < worker_main"; "" where no stack is known */
+	char *where; /* owned; "pthread_cond_wait < wait_for_work < worker_main"; "" where no stack is known
+		      */
 	const char *state;    /* static text: "sleeping" */
 	const char *waits_in; /* the system call, or the kernel's function; borrowed; NULL: not known */
 	const char *name;     /* borrowed from the threads: of the first; others may have others */

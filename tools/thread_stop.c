@@ -96,11 +96,12 @@ int hm_thread_read_call(pid_t pid, pid_t thread, struct hm_thread_call *ret_call
 	/* "running"; "NUMBER six arguments SP PC"; "-1 SP PC" */
 	call.is_running = strncmp(line, "running", strlen("running")) == 0;
 	if (!call.is_running) {
-		count = sscanf(line, "%" SCNd64 " %" SCNx64 " %*x %*x %*x %*x %*x %" SCNx64 " %" SCNx64, &call.number,
-			       &call.first, &call.stack_pointer, &call.instruction);
+		count = sscanf(line, "%" SCNd64 " %" SCNx64 " %*x %*x %*x %*x %*x %" SCNx64 " %" SCNx64,
+			       &call.number, &call.first, &call.stack_pointer, &call.instruction);
 		if (count == 2 || call.number == -1)
-			count = sscanf(line, "%" SCNd64 " %" SCNx64 " %" SCNx64, &call.number, &call.stack_pointer,
-				       &call.instruction) + 1;
+			count = sscanf(line, "%" SCNd64 " %" SCNx64 " %" SCNx64, &call.number,
+				       &call.stack_pointer, &call.instruction) +
+				1;
 		if (count != 4)
 			return -EBADMSG;
 	}
@@ -122,7 +123,8 @@ uint64_t hm_thread_read_memory(pid_t pid, uint64_t address, void *ret_bytes, uin
 
 		for (; count < PIECES && next < address + size_bytes; count++) {
 			const uint64_t page_end = (next / PAGE_BYTES + 1) * PAGE_BYTES;
-			const uint64_t end = page_end < address + size_bytes ? page_end : address + size_bytes;
+			const uint64_t end =
+				page_end < address + size_bytes ? page_end : address + size_bytes;
 
 			pieces[count].iov_base = (void *)(uintptr_t)next;
 			pieces[count].iov_len = end - next;
@@ -142,7 +144,8 @@ uint64_t hm_thread_read_memory(pid_t pid, uint64_t address, void *ret_bytes, uin
 
 static void copy_stack(pid_t pid, struct hm_thread_copy *copy)
 {
-	copy->stack_bytes = (uint32_t)hm_thread_read_memory(pid, copy->registers.rsp, copy->stack, sizeof(copy->stack));
+	copy->stack_bytes =
+		(uint32_t)hm_thread_read_memory(pid, copy->registers.rsp, copy->stack, sizeof(copy->stack));
 }
 
 static int wait_for_stop(pid_t thread)
@@ -234,7 +237,8 @@ static bool is_socket(pid_t pid, uint64_t descriptor)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%" PRIu64, (int)pid, descriptor);
 	/* What cannot be told may be one. */
-	return readlink(path, target, sizeof(target) - 1) < 0 || strncmp(target, "socket:", strlen("socket:")) == 0;
+	return readlink(path, target, sizeof(target) - 1) < 0 ||
+	       strncmp(target, "socket:", strlen("socket:")) == 0;
 }
 
 static bool may_stop(pid_t pid, const struct hm_thread_call *call)

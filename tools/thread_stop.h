@@ -45,10 +45,10 @@ struct hm_thread_copy {
 
 /* Where a thread waits, as /proc/TID/syscall says. */
 struct hm_thread_call {
-	bool is_known;     /* /proc tells */
-	bool is_running;   /* nowhere: it runs, or is about to */
-	int64_t number;    /* of the system call; -1: in none (a page fault) */
-	uint64_t first;    /* its first argument */
+	bool is_known;   /* /proc tells */
+	bool is_running; /* nowhere: it runs, or is about to */
+	int64_t number;  /* of the system call; -1: in none (a page fault) */
+	uint64_t first;  /* its first argument */
 	uint64_t stack_pointer;
 	uint64_t instruction;
 };
@@ -60,9 +60,9 @@ int hm_thread_read_call(pid_t pid, pid_t thread, struct hm_thread_call *ret_call
 const char *hm_thread_call_name(int64_t number);
 
 /*
- * Copies a thread.  Returns 0; -EPERM or -EACCES where it must not be looked at, or another process traces it;
- * -ESRCH where it has ended; -ETIMEDOUT where it did not stop; -EAGAIN where it moved on while it was looked
- * at.
+ * Copies a thread.  Returns 0; -EPERM or -EACCES where it must not be looked at, or another process traces
+ * it; -ESRCH where it has ended; -ETIMEDOUT where it did not stop; -EAGAIN where it moved on while it was
+ * looked at.
  */
 int hm_thread_copy(pid_t pid, pid_t thread, struct hm_thread_copy *ret_copy);
 

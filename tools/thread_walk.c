@@ -16,7 +16,7 @@ enum { PAGE_BYTES = 4096, CACHED_PAGES = 1024 };
 
 /* Where the table of call-frame information of one object lies in the process. */
 struct table {
-	uint64_t start_address; /* of the mapping that holds the object's head; 0: none yet */
+	uint64_t start_address;  /* of the mapping that holds the object's head; 0: none yet */
 	uint64_t header_address; /* .eh_frame_hdr; 0: it has none that can be searched */
 	uint64_t entry_count;
 };
@@ -70,8 +70,7 @@ static bool read_bytes(void *context, uint64_t address, void *ret_bytes, size_t 
 	}
 
 	const uint64_t in_page = address % PAGE_BYTES;
-	const uint8_t *const page =
-		size_bytes <= PAGE_BYTES - in_page ? cached_page(walker, address) : NULL;
+	const uint8_t *const page = size_bytes <= PAGE_BYTES - in_page ? cached_page(walker, address) : NULL;
 
 	if (page != NULL) {
 		memcpy(ret_bytes, page + in_page, size_bytes);
@@ -108,7 +107,8 @@ static void find_header(struct hm_thread_walker *walker, struct table *table)
 
 	if (!hm_remote_elf_read(read_bytes, walker, table->start_address, &elf) ||
 	    elf.eh_frame_header_address == 0 ||
-	    !read_bytes(walker, elf.eh_frame_header_address, &header, sizeof(header)) || !is_searchable(&header))
+	    !read_bytes(walker, elf.eh_frame_header_address, &header, sizeof(header)) ||
+	    !is_searchable(&header))
 		return;
 	table->header_address = elf.eh_frame_header_address;
 	table->entry_count = header.count;

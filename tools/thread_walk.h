@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Walks the stack of a thread of another process, by libunwind and the call-frame information that lies in the
- * memory of that process: no file is opened, so code in containers and deleted libraries is walked as any
+ * Walks the stack of a thread of another process, by libunwind and the call-frame information that lies in
+ * the memory of that process: no file is opened, so code in containers and deleted libraries is walked as any
  * other.
  */
 #ifndef HM_TOOLS_THREAD_WALK_H

@@ -89,7 +89,8 @@ static void describe(pid_t pid, pid_t id, double now_seconds, struct hm_thread *
 
 	(void)read_text(pid, id, "comm", thread.name, sizeof(thread.name));
 	if (read_text(pid, id, "stat", text, sizeof(text))) {
-		const char *const end = strrchr(text, ')'); /* "TID (NAME) STATE ...", and a name may hold anything */
+		const char *const end =
+			strrchr(text, ')'); /* "TID (NAME) STATE ...", and a name may hold anything */
 
 		thread.state = end != NULL && end[1] == ' ' ? end[2] : '?';
 	}
@@ -187,7 +188,7 @@ static void walk_thread(const struct walking *walking, struct hm_thread_walker *
 	answer->stack_end = copy.is_whole ? copy.registers.fs_base : 0;
 	answer->frame_count =
 		hm_thread_walk(walker, &copy, answer->frames, HM_THREAD_FRAMES_MAX, &is_complete);
-	answer->stack = is_complete      ? HM_THREAD_STACK_WHOLE
+	answer->stack = is_complete     ? HM_THREAD_STACK_WHOLE
 			: copy.is_whole ? HM_THREAD_STACK_PART
 					: HM_THREAD_STACK_SLEEPER;
 }
@@ -201,8 +202,8 @@ static void walk_all(void *context, int descriptor)
 
 	if (walker == NULL)
 		return;
-	for (size_t i = 0; i < walking->threads->count && walked_count < HM_THREADS_WALKED_MAX && time(NULL) <= end;
-	     i++) {
+	for (size_t i = 0;
+	     i < walking->threads->count && walked_count < HM_THREADS_WALKED_MAX && time(NULL) <= end; i++) {
 		struct answer answer = { .index = (uint32_t)i };
 
 		if (!is_worth_a_walk(&walking->threads->entries[i]))
@@ -274,7 +275,9 @@ int hm_threads_read(pid_t pid, const struct hm_mappings *mappings, struct hm_thr
 	}
 	if (mappings != NULL) {
 		struct walking walking = { .pid = pid, .mappings = mappings, .threads = &threads };
-		const struct hm_isolated_work work = { .run = walk_all, .take = take_piece, .context = &walking };
+		const struct hm_isolated_work work = { .run = walk_all,
+						       .take = take_piece,
+						       .context = &walking };
 
 		if (hm_isolated_run(&work, &limits) == HM_ISOLATED_NO_CHILD)
 			threads.refusal = -EAGAIN;

@@ -23,7 +23,7 @@ enum {
 	HM_THREADS_WALKED_MAX = 2048,
 	HM_THREADS_SECONDS = 5,
 	HM_THREAD_FRAMES_MAX = 64,
-	HM_THREAD_NAME_BYTES = 32,  /* the kernel keeps 15 */
+	HM_THREAD_NAME_BYTES = 32, /* the kernel keeps 15 */
 	HM_THREAD_PLACE_BYTES = 64,
 };
 
@@ -38,7 +38,8 @@ struct hm_thread {
 	pid_t id;
 	char name[HM_THREAD_NAME_BYTES];
 	char state;                        /* as in /proc/PID/stat: 'R', 'S', 'D', ... */
-	char place[HM_THREAD_PLACE_BYTES]; /* the kernel's function in which it waits; "": not known, or none */
+	char place[HM_THREAD_PLACE_BYTES]; /* the kernel's function in which it waits; "": not known, or none
+					    */
 	const char *call;                  /* the system call; static text; NULL: not known, or none */
 	double idle_seconds;               /* since it last ran; negative: not known */
 	uint64_t stack_pointer;            /* 0: not known; so is the next */

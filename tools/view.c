@@ -227,8 +227,8 @@ int hm_view_of_snapshot(const struct hm_snapshot *snapshot, const struct hm_inpu
 {
 	struct hm_view view = { .is_exact = true, .is_damaged = hm_ledger_is_damaged(snapshot) };
 
-	view.stack_units =
-		allocate_array((size_t)snapshot->stack_count + snapshot->age_count, sizeof(view.stack_units[0]));
+	view.stack_units = allocate_array((size_t)snapshot->stack_count + snapshot->age_count,
+					  sizeof(view.stack_units[0]));
 
 	const int error = convert(snapshot, input, view.stack_units, &view, ret_reason);
 

@@ -264,9 +264,11 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} causes[] = {
-		{ "leak", leak },           { "churn", churn },     { "retention", retention },
-		{ "fragmentation", fragmentation }, { "mmap", map_memory }, { "threads", threads },
-		{ "cache", cache },         { "fifo", fifo },       { "untouched", untouched }, { "mixed", mixed },
+		{ "leak", leak },           { "churn", churn },
+		{ "retention", retention }, { "fragmentation", fragmentation },
+		{ "mmap", map_memory },     { "threads", threads },
+		{ "cache", cache },         { "fifo", fifo },
+		{ "untouched", untouched }, { "mixed", mixed },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

@@ -28,39 +28,42 @@ static int socket_ends[2];
 static int semaphores; /* of System V: removed in the end */
 
 /* Room on the stack, so that each has a frame; and no jump in place of the call. */
-#define WAIT(name, set_up, call)                                    \
-	__attribute__((noipa)) static void wait_in_##name(void)     \
-	{                                                           \
-		volatile char room[256] = { 0 };                    \
-		set_up;                                             \
-		atomic_fetch_add(&begun_count, 1);                  \
-		for (;;) {                                          \
-			(void)(call);                               \
+#define WAIT(name, set_up, call)                                      \
+	__attribute__((noipa)) static void wait_in_##name(void)       \
+	{                                                             \
+		volatile char room[256] = { 0 };                      \
+		set_up;                                               \
+		atomic_fetch_add(&begun_count, 1);                    \
+		for (;;) {                                            \
+			(void)(call);                                 \
 			atomic_fetch_add(&return_count, room[0] + 1); \
-		}                                                   \
+		}                                                     \
 	}
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
 
 WAIT(epoll, int epoll = epoll_create1(0); struct epoll_event event, epoll_wait(epoll, &event, 1, -1))
-WAIT(epoll_timeout, int epoll = epoll_create1(0); struct epoll_event event, epoll_wait(epoll, &event, 1, 1000000))
+WAIT(epoll_timeout, int epoll = epoll_create1(0);
+     struct epoll_event event, epoll_wait(epoll, &event, 1, 1000000))
 WAIT(condition, pthread_mutex_lock(&mutex), pthread_cond_wait(&condition, &mutex))
 WAIT(semaphore, sem_t semaphore; sem_init(&semaphore, 0, 0), sem_wait(&semaphore))
 WAIT(sleep, struct timespec time = { .tv_sec = 1000000 }, nanosleep(&time, NULL))
-WAIT(poll, struct pollfd input = { .fd = pipe_ends[0]}, poll(&input, 1, -1))
-WAIT(select, fd_set set; FD_ZERO(&set); FD_SET(pipe_ends[0], &set), select(pipe_ends[0] + 1, &set, NULL, NULL, NULL))
+WAIT(poll, struct pollfd input = { .fd = pipe_ends[0] }, poll(&input, 1, -1))
+WAIT(select, fd_set set; FD_ZERO(&set);
+     FD_SET(pipe_ends[0], &set), select(pipe_ends[0] + 1, &set, NULL, NULL, NULL))
 WAIT(read, char byte, read(pipe_ends[0], &byte, 1))
 WAIT(receive, struct timeval time = { .tv_sec = 1000000 }; char byte;
-     setsockopt(socket_ends[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)), recv(socket_ends[0], &byte, 1, 0))
+     setsockopt(socket_ends[0], SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time)),
+     recv(socket_ends[0], &byte, 1, 0))
 WAIT(socket_read, char byte, read(socket_ends[0], &byte, 1))
 WAIT(signal, sigset_t set; sigemptyset(&set); sigaddset(&set, SIGUSR2), sigwaitinfo(&set, NULL))
 WAIT(semop, struct sembuf take = { .sem_op = -1 }, semop(semaphores, &take, 1))
 WAIT(pause, , pause())
 
 static void (*const waits[])(void) = {
-	wait_in_epoll,  wait_in_epoll_timeout, wait_in_condition,   wait_in_semaphore, wait_in_sleep,
-	wait_in_poll,   wait_in_select,        wait_in_read,        wait_in_receive,   wait_in_socket_read,
+	wait_in_epoll,  wait_in_epoll_timeout, wait_in_condition, wait_in_semaphore, wait_in_sleep,
+	wait_in_poll,   wait_in_select,        wait_in_read,      wait_in_receive,   wait_in_socket_read,
 	wait_in_signal, wait_in_semop,         wait_in_pause,
 };
 

@@ -38,7 +38,8 @@ static void test_mappings(void)
 	CHECK_STR(mappings.entries[0].name, "/usr/bin/a b");
 	CHECK_EQ(mappings.entries[0].file_offset, 0x2000);
 	CHECK_EQ(mappings.entries[0].inode, 248056);
-	CHECK(mappings.entries[0].executable && !mappings.entries[0].writable && !mappings.entries[0].no_reserve);
+	CHECK(mappings.entries[0].executable && !mappings.entries[0].writable &&
+	      !mappings.entries[0].no_reserve);
 	CHECK(mappings.entries[1].no_reserve && !hm_mapping_is_anonymous(&mappings.entries[1]));
 	CHECK(hm_mapping_is_anonymous(&mappings.entries[2]) && !mappings.entries[2].readable);
 	CHECK_EQ(mappings.resident_bytes, 12 * KIB);
@@ -72,7 +73,9 @@ static struct hm_mapping anonymous(uint64_t start_address, uint64_t size_bytes, 
 
 static struct hm_mapping inaccessible(uint64_t start_address, uint64_t size_bytes)
 {
-	return (struct hm_mapping){ .start_address = start_address, .end_address = start_address + size_bytes, .name = "" };
+	return (struct hm_mapping){ .start_address = start_address,
+				    .end_address = start_address + size_bytes,
+				    .name = "" };
 }
 
 static struct hm_mapping named(struct hm_mapping mapping, const char *name, uint64_t inode)
@@ -117,7 +120,8 @@ static void test_split_names(void)
 	struct split_case names = {
 		.mappings = { named(anonymous(0x1000, MIB, 1 * KIB), "/lib/libc.so.6", 7),
 			      named(anonymous(0x200000, MIB, 2 * KIB), "[heap]", 0),
-			      named(anonymous(0x400000, MIB, 4 * KIB), "/tmp/heapmark.a.1.ledger (deleted)", 8),
+			      named(anonymous(0x400000, MIB, 4 * KIB), "/tmp/heapmark.a.1.ledger (deleted)",
+				    8),
 			      named(anonymous(0x600000, MIB, 8 * KIB), "/usr/lib/libheapmark.so", 9),
 			      named(anonymous(0x800000, MIB, 16 * KIB), "[stack]", 0),
 			      anonymous(0xa00000, MIB, 32 * KIB) },
@@ -193,7 +197,8 @@ static void test_split_mapped_blocks(void)
 static void test_split_clips(void)
 {
 	struct split_case blocks = {
-		.mappings = { named(anonymous(place, MIB, 64 * KIB), "[heap]", 0), anonymous(place + MIB, MIB, MIB) },
+		.mappings = { named(anonymous(place, MIB, 64 * KIB), "[heap]", 0),
+			      anonymous(place + MIB, MIB, MIB) },
 		.mapping_count = 2,
 		.live = { { .address = place + 64, .size_bytes = 100 * KIB, .weight = 1 },
 			  /* a pool's own block is not malloc's; nor is one that no process can have */
@@ -214,7 +219,8 @@ static void test_split_own_and_stacks(void)
 	const uint64_t stack = place + 4096;
 	struct split_case mixed = {
 		.mappings = { inaccessible(place, 4096), anonymous(stack, 8 * MIB, 4 * MIB),
-			      anonymous(place + 32 * MIB, 4 * MIB, 4 * MIB), inaccessible(place + 64 * MIB, 4096),
+			      anonymous(place + 32 * MIB, 4 * MIB, 4 * MIB),
+			      inaccessible(place + 64 * MIB, 4096),
 			      anonymous(place + 64 * MIB + 4096, MIB, MIB) },
 		.mapping_count = 5,
 		.own = { .start_address = place + 33 * MIB, .size_bytes = MIB },
@@ -286,27 +292,171 @@ struct diagnosis_case {
 static const struct diagnosis_case diagnosis_cases[] = {
 	/* verdict: alloc, inuse, ages young to old, second look, parts */
 	{ "even ages", HM_VERDICT_LEAK, 60, 50, { 12, 13, 12, 13 }, 1, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "a small leak in churn", HM_VERDICT_LEAK, 9000, 40, { 22, 6, 6, 6 }, 300, 100, { 40, 20, 0, 0, 40 }, 60, 0 },
-	{ "a leak that rests", HM_VERDICT_LEAK, 50, 50, { 12, 13, 12, 13 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
+	{ "a small leak in churn",
+	  HM_VERDICT_LEAK,
+	  9000,
+	  40,
+	  { 22, 6, 6, 6 },
+	  300,
+	  100,
+	  { 40, 20, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a leak that rests",
+	  HM_VERDICT_LEAK,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
 	{ "a leak of unknown surroundings", HM_VERDICT_LEAK, 60, 50, { 12, 13, 12, 13 }, 0, 0, { 0 }, 60, 0 },
-	{ "started just now", HM_VERDICT_RETENTION, 50, 50, { 12, 13, 12, 13 }, 1, 0, { 50, 10, 0, 0, 40 }, 3, 0 },
-	{ "15 samples", HM_VERDICT_RETENTION, 60, 50, { 12, 13, 12, 13 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 15 },
+	{ "started just now",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  1,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  3,
+	  0 },
+	{ "15 samples",
+	  HM_VERDICT_RETENTION,
+	  60,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  15 },
 	{ "17 samples", HM_VERDICT_LEAK, 60, 50, { 12, 13, 12, 13 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 17 },
-	{ "a leak of no weight", HM_VERDICT_HEALTHY, 8, 8, { 2, 2, 2, 2 }, 0, 0, { 8, 10, 20, 20, 42 }, 60, 0 },
+	{ "a leak of no weight",
+	  HM_VERDICT_HEALTHY,
+	  8,
+	  8,
+	  { 2, 2, 2, 2 },
+	  0,
+	  0,
+	  { 8, 10, 20, 20, 42 },
+	  60,
+	  0 },
 	{ "a leak of no size", HM_VERDICT_HEALTHY, 7, 7, { 2, 1, 2, 2 }, 0, 0, { 7, 1, 0, 0, 8 }, 60, 0 },
-	{ "built at the start", HM_VERDICT_RETENTION, 100, 50, { 0, 0, 0, 50 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "filled in the first half", HM_VERDICT_RETENTION, 50, 50, { 0, 0, 25, 25 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "built just now", HM_VERDICT_RETENTION, 50, 50, { 50, 0, 0, 0 }, 50, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
+	{ "built at the start",
+	  HM_VERDICT_RETENTION,
+	  100,
+	  50,
+	  { 0, 0, 0, 50 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "filled in the first half",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 0, 0, 25, 25 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "built just now",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 50, 0, 0, 0 },
+	  50,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
 	{ "a drained map, afterwards", HM_VERDICT_RETENTION, 100, 50, { 0, 0, 50, 0 }, 0, 0, { 0 }, 60, 0 },
-	{ "less than 40 % kept", HM_VERDICT_HEALTHY, 130, 50, { 0, 0, 0, 50 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "a full cache", HM_VERDICT_HEALTHY, 400, 50, { 12, 13, 12, 13 }, 5, 5, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "a full cache, one turn old", HM_VERDICT_HEALTHY, 60, 50, { 12, 13, 12, 13 }, 5, 5, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "replaced by another place", HM_VERDICT_RETENTION, 50, 50, { 12, 13, 12, 13 }, 0, 0.5, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "replaced by another place, a little", HM_VERDICT_LEAK, 50, 50, { 12, 13, 12, 13 }, 0, 0.4, { 50, 10, 0, 0, 40 }, 60, 0 },
-	{ "a full cache, busy", HM_VERDICT_CHURN, 401, 50, { 50, 0, 0, 0 }, 20, 20, { 50, 10, 0, 0, 40 }, 60, 0 },
+	{ "less than 40 % kept",
+	  HM_VERDICT_HEALTHY,
+	  130,
+	  50,
+	  { 0, 0, 0, 50 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a full cache",
+	  HM_VERDICT_HEALTHY,
+	  400,
+	  50,
+	  { 12, 13, 12, 13 },
+	  5,
+	  5,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a full cache, one turn old",
+	  HM_VERDICT_HEALTHY,
+	  60,
+	  50,
+	  { 12, 13, 12, 13 },
+	  5,
+	  5,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "replaced by another place",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0.5,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "replaced by another place, a little",
+	  HM_VERDICT_LEAK,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0.4,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a full cache, busy",
+	  HM_VERDICT_CHURN,
+	  401,
+	  50,
+	  { 50, 0, 0, 0 },
+	  20,
+	  20,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
 	{ "short-lived", HM_VERDICT_CHURN, 9000, 1, { 1, 0, 0, 0 }, 500, 500, { 1, 5, 0, 0, 94 }, 60, 0 },
-	{ "short-lived, but at rest", HM_VERDICT_HEALTHY, 9000, 1, { 1, 0, 0, 0 }, 0, 0, { 1, 5, 0, 0, 94 }, 60, 0 },
-	{ "churn before fragmentation", HM_VERDICT_CHURN, 9000, 1, { 1, 0, 0, 0 }, 500, 500, { 1, 90, 0, 0, 9 }, 60, 0 },
+	{ "short-lived, but at rest",
+	  HM_VERDICT_HEALTHY,
+	  9000,
+	  1,
+	  { 1, 0, 0, 0 },
+	  0,
+	  0,
+	  { 1, 5, 0, 0, 94 },
+	  60,
+	  0 },
+	{ "churn before fragmentation",
+	  HM_VERDICT_CHURN,
+	  9000,
+	  1,
+	  { 1, 0, 0, 0 },
+	  500,
+	  500,
+	  { 1, 90, 0, 0, 9 },
+	  60,
+	  0 },
 	{ "holes", HM_VERDICT_FRAGMENTATION, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 80, 0, 0, 15 }, 60, 0 },
 	{ "few holes", HM_VERDICT_HEALTHY, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 32, 31, 0, 32 }, 60, 0 },
 	{ "mapped", HM_VERDICT_MMAP, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 80, 0, 10 }, 60, 0 },
@@ -315,7 +465,8 @@ static const struct diagnosis_case diagnosis_cases[] = {
 	{ "nothing", HM_VERDICT_HEALTHY, 0, 0, { 0 }, 0, 0, { 0 }, 60, 0 },
 };
 
-static struct hm_diagnosis diagnose(const struct diagnosis_case *of, struct hm_sites *sites, double look_seconds)
+static struct hm_diagnosis diagnose(const struct diagnosis_case *of, struct hm_sites *sites,
+				    double look_seconds)
 {
 	struct hm_memory_split split = { 0 };
 	struct hm_site *const site = &sites->entries[0];
@@ -393,24 +544,25 @@ static void test_diagnosis_of_profile(void)
 
 /* --- Threads ------------------------------------------------------------------------------------------- */
 
-static const char expected_page[] = "# 1 of 3 stacks could not be read: Operation not permitted\n"
-				    "\n"
-				    "thread 7 \"main\" [running]:\n"
-				    "inlined()\n"
-				    "\t/src/a.c:12\n"
-				    "main()\n"
-				    "\t/src/a.c:30\n"
-				    "<unknown>()\n"
-				    "\t0x3000\n"
-				    "\n"
-				    "thread 8 \"wor?ker\" [sleeping in epoll_wait, 5 minutes]:\n"
-				    "wait_for_it()\n"
-				    "\t/lib/libc.so.6+0x77\n"
-				    "# not stopped, since its call would not go on: what lies further out needs registers\n"
-				    "\n"
-				    "thread 9 \"io\" [waiting for the disk in folio_wait]:\n"
-				    "# the stack was not read\n"
-				    "\n";
+static const char expected_page[] =
+	"# 1 of 3 stacks could not be read: Operation not permitted\n"
+	"\n"
+	"thread 7 \"main\" [running]:\n"
+	"inlined()\n"
+	"\t/src/a.c:12\n"
+	"main()\n"
+	"\t/src/a.c:30\n"
+	"<unknown>()\n"
+	"\t0x3000\n"
+	"\n"
+	"thread 8 \"wor?ker\" [sleeping in epoll_wait, 5 minutes]:\n"
+	"wait_for_it()\n"
+	"\t/lib/libc.so.6+0x77\n"
+	"# not stopped, since its call would not go on: what lies further out needs registers\n"
+	"\n"
+	"thread 9 \"io\" [waiting for the disk in folio_wait]:\n"
+	"# the stack was not read\n"
+	"\n";
 
 static void test_thread_page(void)
 {
@@ -420,15 +572,32 @@ static void test_thread_page(void)
 	uint64_t addresses[] = { 0x1000, 0x2000 };
 	struct hm_thread_name found[] = {
 		{ .name = { .lines = lines, .line_count = 2 }, .path = "/src/a", .file_offset = 0x10 },
-		{ .name = { .lines = lines + 2, .line_count = 1 }, .path = "/lib/libc.so.6", .file_offset = 0x77 },
+		{ .name = { .lines = lines + 2, .line_count = 1 },
+		  .path = "/lib/libc.so.6",
+		  .file_offset = 0x77 },
 	};
 	const struct hm_thread_names names = { .addresses = addresses, .names = found, .count = 2 };
 	struct hm_thread entries[] = {
-		{ .id = 7, .name = "main", .state = 'R', .idle_seconds = -1, .stack = HM_THREAD_STACK_WHOLE, .frame_count = 2, .frames = { 0x1000, 0x3000 } },
-		{ .id = 8, .name = "wor\nker", .state = 'S', .call = "epoll_wait", .idle_seconds = 301, .stack = HM_THREAD_STACK_SLEEPER, .frame_count = 1, .frames = { 0x2000 } },
+		{ .id = 7,
+		  .name = "main",
+		  .state = 'R',
+		  .idle_seconds = -1,
+		  .stack = HM_THREAD_STACK_WHOLE,
+		  .frame_count = 2,
+		  .frames = { 0x1000, 0x3000 } },
+		{ .id = 8,
+		  .name = "wor\nker",
+		  .state = 'S',
+		  .call = "epoll_wait",
+		  .idle_seconds = 301,
+		  .stack = HM_THREAD_STACK_SLEEPER,
+		  .frame_count = 1,
+		  .frames = { 0x2000 } },
 		{ .id = 9, .name = "io", .state = 'D', .place = "folio_wait", .idle_seconds = 2 },
 	};
-	struct hm_threads threads = { .entries = entries, .count = 3, .total_count = 3, .walked_count = 2, .refusal = -1 };
+	struct hm_threads threads = {
+		.entries = entries, .count = 3, .total_count = 3, .walked_count = 2, .refusal = -1
+	};
 	struct hm_thread_groups groups;
 	char *page = NULL;
 	size_t page_bytes = 0;
