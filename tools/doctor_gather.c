@@ -13,26 +13,12 @@
 #include <unistd.h>
 
 static const double ns_per_second = 1e9;
-static const double look_seconds = 1;
+enum { LOOK_SECONDS = 1 };
 
-static double now_seconds(void)
+static void sleep_until(struct timespec moment)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / ns_per_second;
-}
-
-static void sleep_until(double seconds)
-{
-	for (double rest = seconds - now_seconds(); rest > 0; rest = seconds - now_seconds()) {
-		const struct timespec pause = {
-			.tv_sec = (time_t)rest,
-			.tv_nsec = (long)((rest - (double)(time_t)rest) * ns_per_second),
-		};
-
-		(void)nanosleep(&pause, NULL);
-	}
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL) == EINTR)
+		;
 }
 
 static int take_snapshot(const struct hm_doctor *doctor, const struct hm_input *input, unsigned int extras,
@@ -90,13 +76,17 @@ static void split_memory(struct hm_doctor *doctor)
  */
 static int look_at_process(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
 {
-	const double begin = now_seconds();
+	struct timespec moment;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &moment);
+	moment.tv_sec += LOOK_SECONDS;
+
 	int error = take_snapshot(doctor, input, 0, &doctor->earlier, ret_reason);
 
 	if (error != 0)
 		return error;
 	read_threads(doctor);
-	sleep_until(begin + look_seconds);
+	sleep_until(moment);
 	error = take_snapshot(doctor, input, HM_LEDGER_LIVE | HM_LEDGER_AGES, &doctor->later, ret_reason);
 	if (error != 0)
 		return error;

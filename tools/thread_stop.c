@@ -213,7 +213,7 @@ static int copy_stopped(pid_t pid, pid_t thread, struct hm_thread_copy *ret_copy
 static int copy_asleep(pid_t pid, pid_t thread, const struct hm_thread_call *call,
 		       struct hm_thread_copy *ret_copy)
 {
-	struct hm_thread_call again;
+	struct hm_thread_call again = { 0 };
 
 	ret_copy->registers = (struct hm_thread_registers){
 		.rip = call->instruction,
@@ -256,7 +256,7 @@ static bool may_stop(pid_t pid, const struct hm_thread_call *call)
 
 int hm_thread_copy(pid_t pid, pid_t thread, struct hm_thread_copy *ret_copy)
 {
-	struct hm_thread_call call;
+	struct hm_thread_call call = { 0 };
 	const int error = hm_thread_read_call(pid, thread, &call);
 
 	if (error != 0)

@@ -92,7 +92,8 @@ static void describe(pid_t pid, pid_t id, double now_seconds, struct hm_thread *
 		const char *const end =
 			strrchr(text, ')'); /* "TID (NAME) STATE ...", and a name may hold anything */
 
-		thread.state = end != NULL && end[1] == ' ' ? end[2] : '?';
+		if (end != NULL && end[1] == ' ')
+			thread.state = end[2];
 	}
 	/* Where it cannot be told: "0", or the kernel's one entry for all calls. */
 	if (read_text(pid, id, "wchan", text, sizeof(thread.place)) && strcmp(text, "0") != 0 &&

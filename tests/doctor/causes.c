@@ -18,6 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __clang__
+#define SITE __attribute__((noinline))
+#else
+#define SITE __attribute__((noipa)) /* neither inlined, nor cloned under another name */
+#endif
+
 enum { MIB = 1 << 20, LEAK_BLOCK = 4096, CACHE_BLOCK = 2048, PAUSE_MS = 10 };
 
 static void *volatile sink;
@@ -37,7 +43,7 @@ static void ready(const char *key, uint64_t value)
 	fflush(stdout);
 }
 
-__attribute__((noipa)) static void *touched(size_t size_bytes)
+SITE static void *touched(size_t size_bytes)
 {
 	void *const block = malloc(size_bytes);
 
@@ -48,7 +54,7 @@ __attribute__((noipa)) static void *touched(size_t size_bytes)
 }
 
 /* A list, so that nothing but the list itself holds the blocks. */
-__attribute__((noipa)) static void leak_block(void)
+SITE static void leak_block(void)
 {
 	static void *list;
 	void **const block = touched(LEAK_BLOCK);
@@ -67,7 +73,7 @@ static void leak(void)
 			leak_block();
 }
 
-__attribute__((noipa)) static void churn_block(void)
+SITE static void churn_block(void)
 {
 	enum { BLOCK = 32 << 10 };
 
@@ -85,7 +91,7 @@ static void churn(void)
 			churn_block();
 }
 
-__attribute__((noipa)) static void build_table(void **blocks, size_t count)
+SITE static void build_table(void **blocks, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		blocks[i] = touched(1024);
@@ -139,7 +145,7 @@ enum { THREADS = 800, STACK_TOUCHED = 128 << 10 };
 
 static pthread_barrier_t touched_all;
 
-__attribute__((noipa)) static void touch_stack(void)
+SITE static void touch_stack(void)
 {
 	char room[STACK_TOUCHED];
 

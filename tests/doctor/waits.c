@@ -21,6 +21,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __clang__
+#define SITE __attribute__((noinline))
+#else
+#define SITE __attribute__((noipa)) /* neither inlined, nor cloned under another name */
+#endif
+
 static _Atomic int return_count;
 static _Atomic int begun_count;
 static int pipe_ends[2];
@@ -29,7 +35,7 @@ static int semaphores; /* of System V: removed in the end */
 
 /* Room on the stack, so that each has a frame; and no jump in place of the call. */
 #define WAIT(name, set_up, call)                                      \
-	__attribute__((noipa)) static void wait_in_##name(void)       \
+	SITE static void wait_in_##name(void)                         \
 	{                                                             \
 		volatile char room[256] = { 0 };                      \
 		set_up;                                               \
@@ -81,7 +87,7 @@ static void *run(void *argument)
 }
 
 /* One that never waits; its frame is found by a register that only a stop tells. */
-__attribute__((noipa)) static void spin(size_t count)
+SITE static void spin(size_t count)
 {
 	volatile char *const room = __builtin_alloca(count);
 

@@ -5,9 +5,8 @@
  *	byte 0   bits 0-1: what follows is 0, 1: the message itself; 2: the message, to be packed with gzip
  *	         here, so that no checksum stands before it; 3: the file with gzip's bytes
  *	         bits 2-5: how `top` shows it (see show_top)
- *	         bit 6: drawn by `flame` in its place, bits 2-3 say how; bit 7: compared with itself by `diff`;
- *	         both: `doctor` says what it is
- *	then the bytes
+ *	         bit 6: drawn by `flame` in its place, bits 2-3 say how; bit 7: compared with itself by
+ *`diff`; both: `doctor` says what it is then the bytes
  */
 #include "proto/gzip.h"
 #include "proto/ledger.h"
