@@ -100,6 +100,7 @@ static void fill_header(struct hm_ledger_file *ledger, uint64_t interval_bytes, 
 	header->overflow_unit = hm_stack_create_special(ledger, HM_STACK_OVERFLOW);
 	atomic_init(&header->control_interval_bytes, interval_bytes);
 	atomic_init(&header->control_supervised, supervised);
+	hm_memory_tell(header);
 	/* release [header.ready] */
 	atomic_store_explicit(&header->state, HM_LEDGER_RECORDING, memory_order_release);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "preload/memory.h"
 
+#include "preload/process.h"
 #include "preload/sandbox.h"
 
 #include <errno.h>
@@ -26,6 +27,80 @@ struct keep_chunk {
 
 static struct keep_chunk *_Atomic current_chunk;
 
+/*
+ * Where what is mapped lies.  A slot is claimed by its address and then told to the ledger; hm_memory_tell
+ * first publishes the ledger and then looks at the slots.  In the one total order of these accesses one of
+ * the two comes second, and sees what the other has done: no range is left untold.
+ */
+static struct hm_ledger_range ranges[HM_OWN_RANGES_MAX];
+static _Atomic uint64_t untold_bytes;
+
+/* NULL in a fork child that has not started a ledger: its parent's is not to be told of its memory. */
+static struct hm_ledger_header *told(void)
+{
+	return atomic_load_explicit(&hm_process->told_ledger, memory_order_seq_cst);
+}
+
+static void tell(struct hm_ledger_header *header, size_t index, uint64_t start_address, uint64_t size_bytes)
+{
+	/* relaxed: proto/ledger.h, own_ranges */
+	atomic_store_explicit(&header->own_ranges[index].size_bytes, size_bytes, memory_order_relaxed);
+	atomic_store_explicit(&header->own_ranges[index].start_address, start_address, memory_order_relaxed);
+}
+
+static void remember(uint64_t start_address, uint64_t size_bytes)
+{
+	for (size_t index = 0; index < HM_OWN_RANGES_MAX; index++) {
+		uint64_t none = 0;
+
+		if (!atomic_compare_exchange_strong_explicit(&ranges[index].start_address, &none,
+							     start_address, memory_order_seq_cst,
+							     memory_order_relaxed))
+			continue;
+		atomic_store_explicit(&ranges[index].size_bytes, size_bytes, memory_order_seq_cst);
+
+		struct hm_ledger_header *const header = told();
+
+		if (header != NULL)
+			tell(header, index, start_address, size_bytes);
+		return;
+	}
+	atomic_fetch_add_explicit(&untold_bytes, size_bytes, memory_order_seq_cst);
+
+	struct hm_ledger_header *const header = told();
+
+	if (header != NULL)
+		atomic_fetch_add_explicit(&header->own_untold_bytes, size_bytes, memory_order_relaxed);
+}
+
+static void forget(uint64_t start_address)
+{
+	for (size_t index = 0; index < HM_OWN_RANGES_MAX; index++) {
+		/* relaxed: the caller owns the memory, and so the slot */
+		if (atomic_load_explicit(&ranges[index].start_address, memory_order_relaxed) != start_address)
+			continue;
+
+		struct hm_ledger_header *const header = told();
+
+		if (header != NULL)
+			tell(header, index, 0, 0);
+		/* release: who claims the slot next tells the ledger after us */
+		atomic_store_explicit(&ranges[index].start_address, 0, memory_order_release);
+		return;
+	}
+}
+
+void hm_memory_tell(struct hm_ledger_header *header)
+{
+	atomic_store_explicit(&hm_process->told_ledger, header, memory_order_seq_cst);
+	for (size_t index = 0; index < HM_OWN_RANGES_MAX; index++)
+		tell(header, index, atomic_load_explicit(&ranges[index].start_address, memory_order_seq_cst),
+		     atomic_load_explicit(&ranges[index].size_bytes, memory_order_seq_cst));
+	atomic_store_explicit(&header->own_untold_bytes,
+			      atomic_load_explicit(&untold_bytes, memory_order_seq_cst),
+			      memory_order_relaxed);
+}
+
 static size_t round_up(size_t bytes, size_t alignment)
 {
 	return (bytes + alignment - 1) & ~(alignment - 1);
@@ -41,6 +116,8 @@ void *hm_memory_map(size_t size_bytes)
 	void *const memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
+	if (memory != MAP_FAILED)
+		remember((uintptr_t)memory, size_bytes);
 	errno = saved_errno;
 	return memory == MAP_FAILED ? NULL : memory;
 }
@@ -60,6 +137,7 @@ void hm_memory_unmap(void *memory, size_t size_bytes)
 
 	if (!hm_may(HM_MAY_MAP))
 		return; /* lost: a few pages, once */
+	forget((uintptr_t)memory);
 	(void)munmap(memory, size_bytes);
 	errno = saved_errno;
 }

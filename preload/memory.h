@@ -7,6 +7,8 @@
 #ifndef HM_PRELOAD_MEMORY_H
 #define HM_PRELOAD_MEMORY_H
 
+#include "proto/ledger.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -16,6 +18,13 @@
  */
 void *hm_memory_map(size_t size_bytes);
 void hm_memory_unmap(void *memory, size_t size_bytes);
+
+/*
+ * From now on the header tells where all this memory lies (own_ranges); what is mapped already is told at
+ * once. The header is that of the process's ledger, which stays mapped.  A fork child tells nobody until it
+ * has its own.
+ */
+void hm_memory_tell(struct hm_ledger_header *header);
 
 /*
  * Names a mapping "heapmark" for readers of /proc/PID/smaps.  Only while the library starts: later a seccomp

@@ -98,6 +98,7 @@ enum {
 	HM_COMM_MAX = 64,
 	HM_GAUGES_MAX = 64,
 	HM_GAUGE_NAME_MAX = 48, /* with the terminating NUL */
+	HM_OWN_RANGES_MAX = 31, /* some ten are mapped in a process of 100,000 live samples */
 
 	HM_TICKS_PER_SECOND = 16, /* ages: 30 bits of them last two years */
 };
@@ -189,6 +190,17 @@ struct hm_ledger_gauge {
 static_assert(sizeof(struct hm_ledger_gauge) == 64,
 	      "one cache line each: gauges are set by different threads");
 
+/*
+ * Where the library has private memory: tables that no reader needs.  Anonymous mappings like any other,
+ * which the kernel may even have joined with the program's own, so whoever takes the process's memory apart
+ * has to be told.  Written by the process as it maps and unmaps; relaxed, since nothing depends on it: a
+ * range read half written attributes a few pages wrongly, in that one reading.
+ */
+struct hm_ledger_range {
+	_Atomic uint64_t start_address; /* 0: free */
+	_Atomic uint64_t size_bytes;
+};
+
 struct hm_ledger_header {
 	/* 0: who wrote this, written once before [header.ready] */
 	char magic[8];
@@ -234,7 +246,12 @@ struct hm_ledger_header {
 	_Atomic uint64_t peak_mark; /* twice the bytes in use then: even; 0: nothing yet [peak.raise] */
 	_Atomic uint64_t peak_realtime_ns; /* CLOCK_REALTIME then; 0: not known */
 	uint64_t reserved_peak[6];
-	uint8_t reserved_page[3008];
+	uint8_t reserved_page[2496];
+
+	/* 3584: written by the process, seldom */
+	struct hm_ledger_range own_ranges[HM_OWN_RANGES_MAX];
+	_Atomic uint64_t own_untold_bytes; /* mapped for good, for which there was no range */
+	uint64_t reserved_own;
 
 	/* 4096: one page of gauges */
 	struct hm_ledger_gauge gauges[HM_GAUGES_MAX];
@@ -246,6 +263,7 @@ static_assert(offsetof(struct hm_ledger_header, arena_next) == 256, "counters st
 static_assert(offsetof(struct hm_ledger_header, live_segments) == 512, "directories follow the counters");
 static_assert(offsetof(struct hm_ledger_header, peak_mark) == 1024,
 	      "a line that all threads read is not one that some of them write");
+static_assert(offsetof(struct hm_ledger_header, own_ranges) == 3584, "what is reserved lies before");
 static_assert(offsetof(struct hm_ledger_header, gauges) == 4096, "gauges have a page");
 static_assert(sizeof(struct hm_ledger_header) == HM_LEDGER_HEADER_BYTES, "the trie roots follow");
 

@@ -566,6 +566,26 @@ static int read_modules(struct reading *reading)
 	return 0;
 }
 
+static void read_own_ranges(struct reading *reading)
+{
+	struct hm_snapshot *const snapshot = reading->snapshot;
+	const struct hm_ledger_header *const header = reading->header;
+
+	for (size_t i = 0; i < HM_OWN_RANGES_MAX; i++) {
+		const struct hm_snapshot_range range = {
+			.start_address = atomic_load_explicit(&header->own_ranges[i].start_address,
+							      memory_order_relaxed),
+			.size_bytes =
+				atomic_load_explicit(&header->own_ranges[i].size_bytes, memory_order_relaxed),
+		};
+
+		if (range.start_address != 0 && range.size_bytes != 0 &&
+		    range.size_bytes <= UINT64_MAX - range.start_address)
+			snapshot->own_ranges[snapshot->own_range_count++] = range;
+	}
+	snapshot->own_untold_bytes = atomic_load_explicit(&header->own_untold_bytes, memory_order_relaxed);
+}
+
 /* Names of the gauges that were published in an earlier copy are whole in this one. [gauge.publish] */
 static int read_gauges(struct reading *reading)
 {
@@ -633,7 +653,11 @@ static int read_tables(struct reading *reading, const struct hm_snapshot_options
 		error = copy_header(reading);
 	if (error == 0)
 		error = read_modules(reading);
-	return error != 0 ? error : read_gauges(reading);
+	if (error == 0)
+		error = read_gauges(reading);
+	if (error == 0)
+		read_own_ranges(reading);
+	return error;
 }
 
 static bool begin_reading(struct reading *reading, const struct hm_source *source)

@@ -143,6 +143,12 @@ struct hm_snapshot_gauge {
 	double value;                 /* any, also NaN */
 };
 
+/* Private memory of the library in the process. */
+struct hm_snapshot_range {
+	uint64_t start_address;
+	uint64_t size_bytes;
+};
+
 /* What could not be used.  All zero for an undamaged ledger that nobody wrote to meanwhile. */
 struct hm_snapshot_skipped {
 	uint64_t
@@ -191,6 +197,9 @@ struct hm_snapshot {
 	uint32_t age_count;
 	struct hm_snapshot_gauge *gauges;
 	uint32_t gauge_count;
+	struct hm_snapshot_range own_ranges[HM_OWN_RANGES_MAX]; /* none is empty, or wraps */
+	uint32_t own_range_count;
+	uint64_t own_untold_bytes; /* mapped elsewhere, it is not known where */
 
 	struct hm_snapshot_skipped skipped;
 	struct hm_arena arena; /* owns all of the above */

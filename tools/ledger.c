@@ -45,6 +45,33 @@ static uint64_t monotonic_ticks(void)
 	       (uint64_t)now.tv_nsec / (NS_PER_SECOND / HM_TICKS_PER_SECOND);
 }
 
+/*
+ * The last moment of which the ledger of a process that was killed tells.  A page of a mapped file sets the
+ * file's time of modification when it is first written to and not again until it was written back, which may
+ * be half a minute later: a sample that is live may be younger.  It is looked for from a year after.
+ */
+static uint64_t last_moment_ns(const struct hm_source *source, uint64_t modified_ns, uint64_t now_ns)
+{
+	const uint64_t year_ns = UINT64_C(366) * 86400 * NS_PER_SECOND;
+	const struct hm_snapshot_options options = {
+		.realtime_ns = modified_ns + year_ns,
+		.live_samples = true,
+	};
+	struct hm_snapshot snapshot;
+	uint64_t age_ns = year_ns;
+
+	if (hm_snapshot_take(source, &options, &snapshot, NULL) != 0)
+		return modified_ns;
+	for (uint64_t i = 0; i < snapshot.live_count && !snapshot.finished; i++)
+		if (snapshot.live[i].age_ns < age_ns)
+			age_ns = snapshot.live[i].age_ns;
+	hm_snapshot_done(&snapshot);
+
+	const uint64_t last_ns = modified_ns + year_ns - age_ns;
+
+	return last_ns <= now_ns ? last_ns : modified_ns; /* what is yet to come is damage */
+}
+
 int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, struct hm_snapshot *ret_snapshot,
 		       enum hm_snapshot_fault *ret_fault)
 {
@@ -61,12 +88,12 @@ int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, str
 		*ret_fault = HM_SNAPSHOT_UNREADABLE;
 		return error;
 	}
+	(void)clock_gettime(CLOCK_REALTIME, &now);
 	if (is_running) {
-		(void)clock_gettime(CLOCK_REALTIME, &now);
 		options.realtime_ns = to_ns(now);
 		options.monotonic_ticks = monotonic_ticks();
 	} else if (fstat(descriptor, &status) == 0) {
-		options.realtime_ns = to_ns(status.st_mtim);
+		options.realtime_ns = last_moment_ns(&source, to_ns(status.st_mtim), to_ns(now));
 	}
 	return hm_snapshot_take(&source, &options, ret_snapshot, ret_fault);
 }

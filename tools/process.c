@@ -65,11 +65,7 @@ static bool is_zombie(pid_t pid)
 	return state != NULL && (state[2] == 'Z' || state[2] == 'X');
 }
 
-/*
- * A process whose first thread has ended shows its memory and its files through its other threads only.
- * Returns one that runs, or `pid` itself where there is none.
- */
-static pid_t running_thread(pid_t pid)
+pid_t hm_process_running_thread(pid_t pid)
 {
 	char path[PROC_PATH_MAX];
 	const struct dirent *entry = NULL;
@@ -273,7 +269,7 @@ int hm_process_open_ledger(pid_t pid, struct hm_process_ledger *ret_ledger)
 	bool has_files = false;
 	int descriptor = -ENODATA;
 	const pid_t inner_pid = inner_pid_of(pid);
-	const pid_t thread = running_thread(pid);
+	const pid_t thread = hm_process_running_thread(pid);
 	int error = maps_open(thread, &reader);
 
 	if (error != 0)
@@ -309,7 +305,7 @@ static bool has_mapped(pid_t pid, const char *name, uint64_t inode)
 	struct mapping mapping = { 0 };
 	bool found = false;
 
-	if (maps_open(running_thread(pid), &reader) != 0)
+	if (maps_open(hm_process_running_thread(pid), &reader) != 0)
 		return false;
 	while (!found && maps_next(&reader, &mapping) > 0)
 		found = mapping.inode == inode && strcmp(base_name(mapping.path), name) == 0;

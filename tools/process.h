@@ -30,6 +30,12 @@ struct hm_process_ledger {
  */
 int hm_process_open_ledger(pid_t pid, struct hm_process_ledger *ret_ledger);
 
+/*
+ * A process whose first thread has ended shows its memory and its files through its other threads only.
+ * Returns one that runs, or `pid` itself where there is none.
+ */
+pid_t hm_process_running_thread(pid_t pid);
+
 struct hm_process_memory {
 	uint64_t resident_bytes; /* VmRSS */
 	uint64_t peak_bytes;     /* VmHWM */

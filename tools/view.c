@@ -222,7 +222,28 @@ static int convert(const struct hm_snapshot *snapshot, const struct hm_input *in
 	return error;
 }
 
-static int load_ledger(const struct hm_input *input, struct hm_view *view, const char **ret_reason)
+int hm_view_of_snapshot(const struct hm_snapshot *snapshot, const struct hm_input *input,
+			struct hm_view *ret_view, const char **ret_reason)
+{
+	struct hm_view view = { .is_exact = true, .is_damaged = hm_ledger_is_damaged(snapshot) };
+
+	view.stack_units = allocate_array((size_t)snapshot->stack_count + snapshot->age_count,
+					  sizeof(view.stack_units[0]));
+
+	const int error = convert(snapshot, input, view.stack_units, &view, ret_reason);
+
+	if (error != 0) {
+		hm_view_done(&view);
+		return error;
+	}
+	add_from_snapshot(&view, snapshot, view.stack_units);
+	for (uint32_t i = 0; i < view.profile.sample_count; i++)
+		view.stack_units[i] = snapshot->stacks[view.stack_units[i]].unit;
+	*ret_view = view;
+	return 0;
+}
+
+static int load_ledger(const struct hm_input *input, struct hm_view *ret_view, const char **ret_reason)
 {
 	struct hm_snapshot snapshot = { 0 };
 	enum hm_snapshot_fault fault = HM_SNAPSHOT_UNREADABLE;
@@ -233,16 +254,7 @@ static int load_ledger(const struct hm_input *input, struct hm_view *view, const
 			fault == HM_SNAPSHOT_UNREADABLE ? strerror(-error) : hm_snapshot_fault_text(fault);
 		return error;
 	}
-
-	uint32_t *const stacks =
-		allocate_array((size_t)snapshot.stack_count + snapshot.age_count, sizeof(stacks[0]));
-
-	error = convert(&snapshot, input, stacks, view, ret_reason);
-	if (error == 0)
-		add_from_snapshot(view, &snapshot, stacks);
-	free(stacks);
-	view->is_exact = true;
-	view->is_damaged = hm_ledger_is_damaged(&snapshot);
+	error = hm_view_of_snapshot(&snapshot, input, ret_view, ret_reason);
 	hm_snapshot_done(&snapshot);
 	return error;
 }
@@ -250,8 +262,11 @@ static int load_ledger(const struct hm_input *input, struct hm_view *view, const
 int hm_view_load(const struct hm_input *input, struct hm_view *ret_view, const char **ret_reason)
 {
 	struct hm_view view = { 0 };
-	const int error = input->kind == HM_INPUT_LEDGER ? load_ledger(input, &view, ret_reason)
-							 : load_profile(input->descriptor, &view, ret_reason);
+
+	if (input->kind == HM_INPUT_LEDGER)
+		return load_ledger(input, ret_view, ret_reason);
+
+	const int error = load_profile(input->descriptor, &view, ret_reason);
 
 	if (error != 0)
 		hm_view_done(&view);
@@ -264,5 +279,6 @@ void hm_view_done(struct hm_view *view)
 {
 	hm_profile_done(&view->profile);
 	free(view->samples);
+	free(view->stack_units);
 	*view = (struct hm_view){ 0 };
 }

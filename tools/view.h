@@ -10,6 +10,7 @@
 #define HM_TOOLS_VIEW_H
 
 #include "proto/profile_read.h"
+#include "proto/snapshot.h"
 #include "tools/input.h"
 
 #include <stdbool.h>
@@ -45,6 +46,7 @@ static inline void hm_view_add(struct hm_view_figures *sum, const struct hm_view
 struct hm_view {
 	struct hm_profile profile;       /* owned */
 	struct hm_view_figures *samples; /* owned; one for each sample of the profile */
+	uint32_t *stack_units;           /* owned; of each sample, its stack in the ledger; NULL: a profile */
 	bool is_damaged;                 /* the ledger is, and was read as far as it goes */
 	bool is_exact;                   /* variances and ages come from a ledger */
 };
@@ -54,6 +56,11 @@ struct hm_view {
  * follow the input's name and a colon.
  */
 int hm_view_load(const struct hm_input *input, struct hm_view *ret_view, const char **ret_reason);
+
+/* The same of a ledger of which a snapshot, with ages, was taken already; borrowed for the call. */
+int hm_view_of_snapshot(const struct hm_snapshot *snapshot, const struct hm_input *input,
+			struct hm_view *ret_view, const char **ret_reason);
+
 void hm_view_done(struct hm_view *view);
 
 #endif

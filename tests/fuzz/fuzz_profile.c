@@ -5,8 +5,8 @@
  *	byte 0   bits 0-1: what follows is 0, 1: the message itself; 2: the message, to be packed with gzip
  *	         here, so that no checksum stands before it; 3: the file with gzip's bytes
  *	         bits 2-5: how `top` shows it (see show_top)
- *	         bit 6: drawn by `flame` in its place, bits 2-3 say how
- *	then the bytes
+ *	         bit 6: drawn by `flame` in its place, bits 2-3 say how; bit 7: compared with itself by
+ *`diff`; both: `doctor` says what it is then the bytes
  */
 #include "proto/gzip.h"
 #include "proto/ledger.h"
@@ -145,6 +145,13 @@ static void show_diff(char *path)
 	run_verb(&hm_verb_diff, 6, arguments);
 }
 
+static void show_doctor(char *path)
+{
+	char *arguments[] = { "doctor", path, NULL };
+
+	run_verb(&hm_verb_doctor, 2, arguments);
+}
+
 static void show_flame(char *path, uint32_t options)
 {
 	static char *const ways[] = { "--by=inuse", "--by=alloc", "--pair", "--pair" };
@@ -178,7 +185,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size_bytes)
 	}
 	/* A ledger is another harness's: the verbs would open the files that it names. */
 	if (file.size_bytes < 8 || memcmp(file.bytes, HM_LEDGER_MAGIC, 8) != 0) {
-		if ((choice & 128) != 0)
+		if ((choice & 192) == 192)
+			show_doctor(put_file(&file));
+		else if ((choice & 128) != 0)
 			show_diff(put_file(&file));
 		else if ((choice & 64) != 0)
 			show_flame(put_file(&file), choice >> 2 & 15);

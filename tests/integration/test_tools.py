@@ -265,6 +265,7 @@ class Place:
     """A directory for one test, with what is needed to run things in it."""
 
     def __init__(self, root, name):
+        self.name = name
         self.path = os.path.join(root, name)
         os.mkdir(self.path)
 

@@ -58,6 +58,10 @@ static void test_identity(void)
 	struct hm_snapshot snapshot;
 
 	ledger_build_sample(&build);
+	ledger_build_header(&build)->own_ranges[1] = (struct hm_ledger_range){ 0x7000000, 4096 };
+	ledger_build_header(&build)->own_ranges[2] = (struct hm_ledger_range){ 0x8000000, 0 };
+	ledger_build_header(&build)->own_ranges[30] = (struct hm_ledger_range){ UINT64_MAX - 8, 4096 };
+	ledger_build_header(&build)->own_untold_bytes = 8192;
 	ledger_build_header(&build)->control_supervised = 1;
 	if (!CHECK_EQ(take(&build, &snapshot), 0))
 		return;
@@ -80,6 +84,11 @@ static void test_identity(void)
 	CHECK_EQ(snapshot.gauge_count, 1);
 	CHECK_STR(snapshot.gauges[0].name, "hashmap/overflow_ratio");
 	CHECK(snapshot.gauges[0].value == 0.25);
+	/* of what lies where, as a table of another process may hold it, what can be is kept */
+	CHECK_EQ(snapshot.own_range_count, 1);
+	CHECK_EQ(snapshot.own_ranges[0].start_address, 0x7000000);
+	CHECK_EQ(snapshot.own_ranges[0].size_bytes, 4096);
+	CHECK_EQ(snapshot.own_untold_bytes, 8192);
 	CHECK_EQ(count_skipped(&snapshot), 0);
 	hm_snapshot_done(&snapshot);
 

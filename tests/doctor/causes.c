@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Programs whose memory is high for a known cause.
+ *
+ *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed
+ *
+ * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
+ * standard input does.
+ */
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __clang__
+#define SITE __attribute__((noinline))
+#else
+#define SITE __attribute__((noipa)) /* neither inlined, nor cloned under another name */
+#endif
+
+enum { MIB = 1 << 20, LEAK_BLOCK = 4096, CACHE_BLOCK = 2048, PAUSE_MS = 10 };
+
+static void *volatile sink;
+
+/* Waits for the given time; false when standard input has ended. */
+static bool go_on(int ms)
+{
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	char bytes[64];
+
+	return poll(&input, 1, ms) == 0 || read(STDIN_FILENO, bytes, sizeof(bytes)) > 0;
+}
+
+static void ready(const char *key, uint64_t value)
+{
+	printf("ready pid=%d %s=%llu\n", (int)getpid(), key, (unsigned long long)value);
+	fflush(stdout);
+}
+
+SITE static void *touched(size_t size_bytes)
+{
+	void *const block = malloc(size_bytes);
+
+	if (block == NULL)
+		abort();
+	memset(block, 1, size_bytes);
+	return block;
+}
+
+/* A list, so that nothing but the list itself holds the blocks. */
+SITE static void leak_block(void)
+{
+	static void *list;
+	void **const block = touched(LEAK_BLOCK);
+
+	*block = list;
+	list = block;
+}
+
+static void leak(void)
+{
+	enum { BLOCKS_AT_ONCE = 64 }; /* 25 MiB/s */
+
+	ready("block", LEAK_BLOCK);
+	while (go_on(PAUSE_MS))
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			leak_block();
+}
+
+SITE static void churn_block(void)
+{
+	enum { BLOCK = 32 << 10 };
+
+	sink = touched(BLOCK);
+	free(sink);
+}
+
+static void churn(void)
+{
+	enum { BLOCKS_AT_ONCE = 64 };
+
+	ready("none", 0);
+	while (go_on(1))
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			churn_block();
+}
+
+SITE static void build_table(void **blocks, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		blocks[i] = touched(1024);
+}
+
+static void retention(void)
+{
+	enum { COUNT = 128 * 1024 };
+	static void *blocks[COUNT];
+
+	build_table(blocks, COUNT);
+	ready("live", (uint64_t)COUNT * 1024);
+	while (go_on(1000))
+		;
+}
+
+/* Frees 15 of 16 small blocks: no page is free as a whole, 15/16 of the bytes are. */
+static void fragmentation(void)
+{
+	enum { COUNT = 1 << 20, BLOCK = 200, KEPT_OF = 16 };
+	static void *blocks[COUNT];
+
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = touched(BLOCK);
+	for (size_t i = 0; i < COUNT; i++) {
+		if (i % KEPT_OF == 0)
+			continue;
+		free(blocks[i]);
+		blocks[i] = NULL;
+	}
+	ready("live", (uint64_t)COUNT / KEPT_OF * BLOCK);
+	while (go_on(1000))
+		;
+}
+
+static void map_memory(void)
+{
+	const size_t bytes = (size_t)1 << 30;
+	void *const memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		abort();
+	memset(memory, 1, bytes);
+	sink = touched(16 << 20); /* its mapping lies below the large one, and the kernel joins them */
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+enum { THREADS = 800, STACK_TOUCHED = 128 << 10 };
+
+static pthread_barrier_t touched_all;
+
+SITE static void touch_stack(void)
+{
+	char room[STACK_TOUCHED];
+
+	memset(room, 1, sizeof(room));
+	__asm__ volatile("" : : "r"(room) : "memory");
+}
+
+static void *sleep_in_thread(void *unused)
+{
+	touch_stack();
+	pthread_barrier_wait(&touched_all);
+	for (;;)
+		pause();
+	return unused;
+}
+
+static void threads(void)
+{
+	pthread_attr_t attributes;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, 256 << 10);
+	pthread_barrier_init(&touched_all, NULL, THREADS + 1);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, &attributes, sleep_in_thread, NULL) != 0)
+			abort();
+	}
+	pthread_barrier_wait(&touched_all);
+	ready("stacks", (uint64_t)THREADS * STACK_TOUCHED);
+	while (go_on(1000))
+		;
+}
+
+enum { CACHE_COUNT = 32 * 1024, CACHE_AT_ONCE = 34 }; /* 6 MiB/s of 64 MiB */
+
+/* Replaces what it holds, oldest first: every age below that of a turn, nothing older, no growth. */
+static void replace(void **blocks)
+{
+	for (size_t next = 0; go_on(PAUSE_MS);) {
+		for (int i = 0; i < CACHE_AT_ONCE; i++, next = (next + 1) % CACHE_COUNT) {
+			free(blocks[next]);
+			blocks[next] = touched(CACHE_BLOCK);
+		}
+	}
+}
+
+static void cache(void)
+{
+	static void *blocks[CACHE_COUNT];
+
+	for (size_t i = 0; i < CACHE_COUNT; i++)
+		blocks[i] = touched(CACHE_BLOCK);
+	ready("live", (uint64_t)CACHE_COUNT * CACHE_BLOCK);
+	replace(blocks);
+}
+
+/* The same, filled at the pace at which it is replaced then: for ten seconds. */
+static void fifo(void)
+{
+	enum { STEPS = 256 };
+	static void *blocks[CACHE_COUNT];
+
+	for (size_t i = 0; i < CACHE_COUNT; i++) {
+		blocks[i] = touched(CACHE_BLOCK);
+		if (i % (CACHE_COUNT / STEPS) == 0 && !go_on(10000 / STEPS))
+			return;
+	}
+	ready("live", (uint64_t)CACHE_COUNT * CACHE_BLOCK);
+	replace(blocks);
+}
+
+static void untouched(void)
+{
+	const size_t bytes = (size_t)1 << 30;
+
+	sink = malloc(bytes);
+	ready("live", bytes);
+	while (go_on(1000))
+		;
+}
+
+enum { ARENAS = 4, SMALL_COUNT = 64 * 1024, SMALL = 256, LARGE_COUNT = 200, LARGE = 200 << 10 };
+
+static void *volatile small_blocks[ARENAS][SMALL_COUNT];
+static void *volatile large_blocks[LARGE_COUNT];
+
+static void *allocate_in_thread(void *argument)
+{
+	const size_t index = (size_t)argument;
+
+	for (size_t i = 0; i < SMALL_COUNT; i++)
+		small_blocks[index][i] = touched(SMALL);
+	pthread_barrier_wait(&touched_all);
+	for (;;)
+		pause();
+	return argument;
+}
+
+/* Blocks in four arenas, and large ones with mappings of their own. */
+static void mixed(void)
+{
+	pthread_barrier_init(&touched_all, NULL, ARENAS + 1);
+	for (size_t i = 0; i < ARENAS; i++) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, NULL, allocate_in_thread, (void *)i) != 0)
+			abort();
+	}
+	pthread_barrier_wait(&touched_all);
+	for (int i = 0; i < LARGE_COUNT; i++)
+		large_blocks[i] = touched(LARGE);
+	ready("live", (uint64_t)ARENAS * SMALL_COUNT * SMALL + (uint64_t)LARGE_COUNT * LARGE);
+	while (go_on(1000))
+		;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} causes[] = {
+		{ "leak", leak },           { "churn", churn },
+		{ "retention", retention }, { "fragmentation", fragmentation },
+		{ "mmap", map_memory },     { "threads", threads },
+		{ "cache", cache },         { "fifo", fifo },
+		{ "untouched", untouched }, { "mixed", mixed },
+	};
+
+	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {
+		if (strcmp(argv[1], causes[i].name) != 0)
+			continue;
+		causes[i].run();
+		return EXIT_SUCCESS;
+	}
+	fprintf(stderr, "causes: name one cause\n");
+	return EXIT_FAILURE;
+}

@@ -1,0 +1,396 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""usage: test_doctor.py CAUSES WAITS PRINT_THREADS [TEST...]
+
+`heapmark doctor` on programs whose memory is high for a known cause, under glibc and the other allocators; on files that
+processes leave; and the page of threads.  The tool and the library come from the environment, as in test_tools.py,
+whose helpers this uses.
+"""
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+import test_tools as common  # noqa: E402
+from test_tools import LIBRARY, TOOL, Terminal, check, contains, equal, finish, lacks, wait_until  # noqa: E402
+
+CAUSES, WAITS, PRINT_THREADS = map(os.path.abspath, sys.argv[1:4])
+MAPDEMO = os.path.join(os.path.dirname(CAUSES), "../../examples/mapdemo")
+ALLOCATORS = {"glibc": "", "jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2"}
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+RATE = 64 * KIB
+SIGMAS = 5  # that an estimate may be off
+PARTS = ("live heap", "kept by the allocator", "other anonymous memory", "thread stacks", "files and code",
+         "heapmark itself")
+UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
+
+
+def bytes_of(text):
+    """ "12.3 MiB" as a number."""
+    number, unit = text.split()
+    return float(number) * UNITS[unit]
+
+
+def rounding_of(text):
+    """By how much such a number can be off for lack of digits."""
+    number, unit = text.split()
+    return (0.05 if "." in number else 0.5) * UNITS[unit]
+
+
+class Screen:
+    """What doctor printed, taken apart."""
+
+    def __init__(self, text):
+        self.text = text
+        rows = re.findall(r"^  ([a-z][a-z ]+?) {2,}([\d.]+ \w+)", text, re.MULTILINE)
+        self.sizes = {name: bytes_of(size) for name, size in rows}
+        self.rounding = sum(rounding_of(size) for name, size in rows if name in PARTS)
+        self.verdict = (re.findall(r"^verdict +(\w+):", text, re.MULTILINE) or [""])[0]
+
+    def split(self):
+        return [self.sizes.get(part, math.nan) for part in PARTS]
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(re.search(r"^VmRSS:\s+(\d+) kB", status.read(), re.MULTILINE)[1]) * KIB
+
+
+class Program:
+    """A program of ours under the library, which has said that it is ready."""
+
+    def __init__(self, place, command, preload="", rate=RATE):
+        self.process = place.start(*command, LD_PRELOAD=f"{LIBRARY} {preload}".strip(), HEAPMARK_RATE=str(rate),
+                                   HEAPMARK_DIR=place.path)
+        self.pid = self.process.pid
+        line = self.process.stdout.readline().decode()
+        if not line.startswith("ready"):
+            raise RuntimeError(f"{command} said {line!r}: {self.process.stderr.read()!r}")
+        self.figures = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
+
+    def examine(self, place, **extra):
+        status, text, errors = place.run("doctor", str(self.pid), **extra)
+        equal(f"{place.name}: exit status", (status, errors), (0, ""))
+        return Screen(text)
+
+    def end(self):
+        return finish(self.process)
+
+
+def near(name, size, expected, slack=0.0):
+    """An estimate lies within what sampling and three digits allow; `slack` is a part of what is expected."""
+    deviation = SIGMAS * math.sqrt(RATE * expected) + 0.006 * expected + slack * expected
+    check(name, abs(size - expected) <= deviation, f"{size / MIB:.2f} MiB for {expected / MIB:.2f} +- {deviation / MIB:.2f}")
+
+
+def each_allocator(place, cause, seconds=0.0):
+    """Runs the cause under each allocator, and yields what doctor says of it."""
+    for allocator, file in ALLOCATORS.items():
+        inner = common.Place(place.path, allocator)
+        inner.name = f"{cause}, {allocator}"
+        program = Program(inner, [CAUSES, cause], file)
+        time.sleep(seconds)  # for ages: nothing is asserted of how long it was
+        screen = program.examine(inner)
+        resident = resident_bytes(program.pid)
+        contains(f"{inner.name}: the allocator", screen.text, rf"allocator {allocator}$")
+        yield inner.name, program, screen, resident
+        finish(program.process)
+
+
+def adds_up(name, screen, resident, own_max=4 * MIB):
+    parts = screen.split()
+    check(f"{name}: the parts add up to VmRSS", abs(sum(parts) - resident) <= 0.01 * resident + screen.rounding,
+          f"{parts} for {resident}: {screen.text}")
+    check(f"{name}: heapmark itself", 64 * KIB <= parts[5] <= own_max, parts)
+
+
+def test_leak(place):
+    for name, _program, screen, _resident in each_allocator(place, "leak", seconds=4):
+        equal(f"{name}: verdict", screen.verdict, "leak")
+        contains(f"{name}: the place", screen.text, r"^verdict .* most in touched < leak_block < leak$")
+        contains(f"{name}: what to type", screen.text, r"^next +heapmark dump .*; later: heapmark diff ")
+        check(f"{name}: the leak is the live heap", screen.sizes["live heap"] >= 0.8 * screen.sizes["resident"], screen.text)
+
+
+def test_churn(place):
+    for name, _program, screen, resident in each_allocator(place, "churn"):
+        equal(f"{name}: verdict", screen.verdict, "churn")
+        contains(f"{name}: the place", screen.text, r"most in touched < churn_block < churn$")
+        contains(f"{name}: the place, among what churns", screen.text, r"/s .* touched < churn_block < churn$")
+        adds_up(name, screen, resident)
+
+
+def test_retention(place):
+    for name, program, screen, resident in each_allocator(place, "retention"):
+        equal(f"{name}: verdict", screen.verdict, "retention")
+        contains(f"{name}: the place", screen.text, r"most in touched < build_table < retention$")
+        adds_up(name, screen, resident)
+        near(f"{name}: live", screen.sizes["live heap"], program.figures["live"])
+        # what malloc holds is what is live and a tenth more: heads of blocks, classes of sizes
+        near(f"{name}: live and kept", screen.sizes["live heap"] + screen.sizes["kept by the allocator"],
+             1.05 * program.figures["live"], slack=0.07)
+
+
+def test_fragmentation(place):
+    for name, program, screen, resident in each_allocator(place, "fragmentation"):
+        equal(f"{name}: verdict", screen.verdict, "fragmentation")
+        adds_up(name, screen, resident)
+        near(f"{name}: live", screen.sizes["live heap"], program.figures["live"])
+        near(f"{name}: live and kept", screen.sizes["live heap"] + screen.sizes["kept by the allocator"],
+             1.07 * 16 * program.figures["live"], slack=0.09)
+
+
+def test_mmap(place):
+    for name, program, screen, resident in each_allocator(place, "mmap"):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        # beside it a block of malloc's, of which the kernel makes one mapping with it
+        mapped = screen.sizes["other anonymous memory"]
+        check(f"{name}: what was mapped", abs(mapped - program.figures["mapped"]) <= 0.01 * mapped, screen.text)
+        check(f"{name}: the block", abs(screen.sizes["live heap"] - 16 * MIB) <= MIB, screen.text)
+
+
+def test_threads(place):
+    for name, program, screen, resident in each_allocator(place, "threads"):
+        stacks = screen.sizes["thread stacks"]
+        equal(f"{name}: verdict", screen.verdict, "threads")
+        adds_up(name, screen, resident)
+        # each has a few pages more than it touches: what libc keeps for it, and the calls down there
+        check(f"{name}: stacks", program.figures["stacks"] <= stacks <= 1.1 * program.figures["stacks"], screen.text)
+        contains(f"{name}: where they wait", screen.text,
+                 r"^ +800  sleeping in pause +pause < sleep_in_thread < start_thread  \(doctor_causes\)$")
+        contains(f"{name}: the other one", screen.text, r"^ +1  sleeping in poll +poll < go_on < ")
+        lacks(f"{name}: nothing is missing", screen.text, "stacks (could|were)")
+
+
+def test_cache(place):
+    for name, program, screen, resident in each_allocator(place, "cache"):
+        equal(f"{name}: verdict", screen.verdict, "healthy")
+        adds_up(name, screen, resident)
+        near(f"{name}: live", screen.sizes["live heap"], program.figures["live"])
+
+
+def test_cache_of_a_turn(place):
+    """Full, and as old as the program: all ages are there, and each is replaced."""
+    program = Program(place, [CAUSES, "fifo"])
+    equal("verdict", program.examine(place).verdict, "healthy")
+    program.end()
+
+
+def test_untouched(place):
+    """Memory that was allocated and never touched is in use, and not resident."""
+    for name, _program, screen, resident in each_allocator(place, "untouched"):
+        adds_up(name, screen, resident)
+        contains(f"{name}: said", screen.text, r"of the heap in use, 1.0 GiB was never touched and is not resident")
+        check(f"{name}: not live in memory", screen.sizes["live heap"] <= 8 * MIB, screen.text)
+        equal(f"{name}: verdict", screen.verdict, "healthy")
+
+
+def test_mixed(place):
+    """Arenas of threads, and blocks with mappings of their own."""
+    for name, program, screen, resident in each_allocator(place, "mixed"):
+        adds_up(name, screen, resident)
+        near(f"{name}: live", screen.sizes["live heap"], program.figures["live"])
+        check(f"{name}: nothing else is taken for mapped", screen.sizes["other anonymous memory"] <= 4 * MIB, screen.text)
+
+
+def test_mixed_seldom(place):
+    """At the default rate, where one of two large blocks is not sampled: they are still the allocator's."""
+    program = Program(place, [CAUSES, "mixed"], rate=512 * KIB)
+    screen = program.examine(place)
+    adds_up("mixed, seldom", screen, resident_bytes(program.pid))
+    mapped = 200 * 200 * KIB
+    check("the allocator's, within sampling", screen.sizes["other anonymous memory"]
+          <= SIGMAS * math.sqrt(512 * KIB * mapped), screen.text)
+    program.end()
+
+
+def test_exact(place):
+    program = Program(place, [CAUSES, "mixed"], rate=1)
+    screen = program.examine(place)
+    adds_up("mixed, exact", screen, resident_bytes(program.pid), own_max=64 * MIB)  # 262,144 live samples
+    check("the library's own tables are not taken for mapped", screen.sizes["other anonymous memory"] <= MIB, screen.text)
+    live = screen.sizes["live heap"]
+    check("to three digits", abs(live - program.figures["live"]) <= 0.01 * live, screen.text)
+    contains("said", screen.text, "every allocation counted")
+    program.end()
+
+
+def test_drained_map(place):
+    """A map that was filled and emptied: of its ledger after a kill, of its profile, and alive."""
+    for kind, wanted in ("*.ledger", {"HEAPMARK_RUN": "1"}), ("*.pb.gz", {}):
+        inner = common.Place(place.path, kind[2:])
+        subprocess.run([MAPDEMO, "drain", "2000000"], check=True, stdout=subprocess.DEVNULL, cwd=inner.path,
+                       env=inner.environment(LD_PRELOAD=LIBRARY, HEAPMARK_RATE=str(RATE), **wanted))
+        status, text, errors = inner.run("doctor", inner.file(kind))
+        equal(f"{kind}: exit status", (status, errors), (0, ""))
+        equal(f"{kind}: verdict", Screen(text).verdict, "retention")
+        contains(f"{kind}: the place", text, r"^verdict .* most in .*table_create < ")
+        contains(f"{kind}: what cannot be said", text, r"what else there was .* only a process that runs can show")
+        contains(f"{kind}: what to type", text, r"^next +heapmark top --by kept ")
+
+    # Its last line goes to a pipe that is full, so it stays.
+    inside, outside = os.pipe()
+    os.set_blocking(outside, False)
+    while True:
+        try:
+            os.write(outside, b"x" * 4096)
+        except BlockingIOError:
+            break
+    os.set_blocking(outside, True)
+    with subprocess.Popen([MAPDEMO, "drain", "2000000"], stdout=outside, cwd=place.path,
+                          env=place.environment(LD_PRELOAD=LIBRARY, HEAPMARK_RATE=str(RATE))) as process:
+        os.close(outside)
+        wait_until(lambda: "pipe_write" in open(f"/proc/{process.pid}/wchan", encoding="ascii").read())
+        status, text, errors = place.run("doctor", str(process.pid))
+        equal("alive: exit status", (status, errors), (0, ""))
+        equal("alive: verdict", Screen(text).verdict, "retention")
+        adds_up("alive", Screen(text), resident_bytes(process.pid))
+        contains("alive: gauges", text, r"gauges: .*hashmap/len 0\b")
+        process.kill()
+        os.close(inside)
+
+
+def test_killed(place):
+    """Of a process that has ended: what its ledger says, by ages too."""
+    program = Program(place, [CAUSES, "leak"])
+    time.sleep(4.5)
+    program.process.kill()
+    program.process.communicate()
+    status, text, errors = place.run("doctor", place.file("*.ledger"))
+    equal("ledger: exit status", (status, errors), (0, ""))
+    equal("ledger: verdict", Screen(text).verdict, "leak")
+    contains("ledger: said", text, r"; the process has ended$")
+    lacks("ledger: no threads", text, r"^threads")
+    contains("ledger: what to type", text, r"^next +heapmark top --by age ")
+    equal("dump", place.run("dump", "-q", "-o", "p.pb.gz", place.file("*.ledger"))[0], 0)
+    equal("profile: verdict", Screen(place.run("doctor", "p.pb.gz")[1]).verdict, "leak")
+    # the number may be taken by now, and is not the process whose ledger this is
+    status, _, errors = place.run("doctor", str(program.pid))
+    equal("its number: exit status", status, 2)
+    contains("its number: said", errors, rf"error: {program.pid}: (no such process|runs without)")
+
+
+def test_profile_of_running(place):
+    """A profile that was dumped from a process says how much memory that had."""
+    program = Program(place, [CAUSES, "mmap"])
+    equal("dump", place.run("dump", "-q", "-o", "p.pb.gz", str(program.pid))[0], 0)
+    resident = resident_bytes(program.pid)
+    program.end()
+    status, text, errors = place.run("doctor", "p.pb.gz")
+    screen = Screen(text)
+    equal("exit status", (status, errors), (0, ""))
+    check("resident", abs(screen.sizes["resident"] - resident) <= 0.01 * resident, text)
+    check("the rest", abs(screen.sizes["live heap"] + screen.sizes["all else"] - resident) <= 0.01 * resident, text)
+    equal("verdict: of the rest nothing is known", screen.verdict, "healthy")
+    contains("and that is said", text, r"of the rest nothing is known$")
+
+
+def test_bad_input(place):
+    for name, arguments, expected in (
+            ("none", (), "one PID, LEDGER or PROFILE"), ("two", ("1", "2"), "one PID, LEDGER or PROFILE"),
+            ("no library", (str(os.getpid()),), "runs without libheapmark.so"),
+            ("no process", ("4194304",), "no such process"),
+            ("no file", ("nothing.pb.gz",), "No such file"), ("no profile", (CAUSES,), "not a profile"),
+            ("option", ("--by", "1"), "unknown option")):
+        status, output, errors = place.run("doctor", *arguments)
+        equal(f"{name}: exit status", (status, output), (2, ""))
+        contains(f"{name}: said", errors, rf"^heapmark: error: .*{re.escape(expected)}")
+        contains(f"{name}: what to type", errors, r"^heapmark: next  ")
+    status, output, _ = place.run("doctor", "--help")
+    equal("help", (status, output.startswith("usage: heapmark doctor ")), (0, True))
+
+
+def test_other_user(place):
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if os.geteuid() != 0 or subprocess.run([*user, TOOL, "--version"], stdout=subprocess.DEVNULL,
+                                           stderr=subprocess.DEVNULL, check=False).returncode:
+        return
+    program = Program(place, [CAUSES, "retention"])
+    result = subprocess.run([*user, TOOL, "doctor", str(program.pid)], capture_output=True, check=False, text=True)
+    equal("exit status", (result.returncode, result.stdout), (2, ""))
+    contains("said", result.stderr, "a process of another user")
+
+    # The ledger may be read, since somebody saw to it; the process may not be looked at.
+    ledger = place.file("*.ledger")
+    os.chmod(ledger, 0o644)
+    os.chmod(place.path, 0o755)
+    result = subprocess.run([*user, TOOL, "doctor", ledger], capture_output=True, check=False, text=True)
+    equal("ledger: exit status", result.returncode, 0)
+    contains("ledger: verdict", result.stdout, r"^verdict +retention:")
+    program.end()
+
+
+def test_does_not_notice(place):
+    """Threads are found where they wait, and go on waiting."""
+    program = Program(place, [WAITS])
+    for _ in range(5):
+        page = subprocess.run([PRINT_THREADS, str(program.pid)], capture_output=True, check=True, text=True).stdout
+    threads = page.split("\n\n")
+    found = {}
+    for thread in threads:
+        if name := re.search(r"^wait_in_(\w+)\(\)$", thread, re.MULTILINE):
+            found[name[1]] = thread
+    # Of two the kernel forgets the call when they were stopped once: it goes on by restart_syscall.
+    waits = {"epoll": "epoll_wait", "epoll_timeout": "epoll_wait", "condition": "futex", "semaphore": "futex",
+             "sleep": None, "poll": None, "select": "pselect6", "read": "read", "receive": "recvfrom",
+             "socket_read": "read", "signal": "rt_sigtimedwait", "semop": "semtimedop", "pause": "pause"}
+    equal("all are found", sorted(found), sorted(waits))
+    for name, call in waits.items():
+        thread = found.get(name, "")
+        contains(f"{name}: head", thread, rf'^thread \d+ "wait-\d+" \[sleeping{" in " + call if call else ".*"}\]:$')
+        contains(f"{name}: to the outermost frame", thread, r"^(start_thread|clone3?|__clone3?)\(\)$")
+        contains(f"{name}: file and line, or offset", thread, r"^\t/\S+(:\d+|\+0x[0-9a-f]+)$")
+    running = [thread for thread in threads if re.search(r"^spin\(\)$", thread, re.MULTILINE)]
+    equal("the one that runs", len(running), 1)
+    contains("the one that runs: its callers", running[0] if running else "", r"^run_spin\(\)$")
+    output = program.end()
+    equal("none was woken", output[:2], (0, "0\n"))
+
+
+def test_stopped(place):
+    """A process that was stopped is looked at like another, and stays stopped."""
+    program = Program(place, [CAUSES, "retention"])
+    os.kill(program.pid, 19)
+    wait_until(lambda: "\nState:\tT" in open(f"/proc/{program.pid}/status", encoding="ascii").read())
+    screen = program.examine(place)
+    equal("verdict", screen.verdict, "retention")
+    contains("threads", screen.text, r"^ +1  stopped")
+    contains("is still stopped", open(f"/proc/{program.pid}/status", encoding="ascii").read(), r"^State:\tT")
+    os.kill(program.pid, 18)
+    program.end()
+
+
+def test_traced(place):
+    """Under a debugger the stacks stay unknown, which is said; all else is there."""
+    program = Program(place, [CAUSES, "retention"])
+    with subprocess.Popen(["strace", "-qq", "-o", "/dev/null", "-p", str(program.pid)]) as tracer:
+        wait_until(lambda: re.search(rf"^TracerPid:\t{tracer.pid}$",
+                                     open(f"/proc/{program.pid}/status", encoding="ascii").read(), re.MULTILINE))
+        screen = program.examine(place)
+        tracer.terminate()
+    equal("verdict", screen.verdict, "retention")
+    contains("said", screen.text, "1 of 1 stacks could not be read: Operation not permitted")
+    adds_up("traced", screen, resident_bytes(program.pid))
+    program.end()
+
+
+def test_terminal(place):
+    program = Program(place, [CAUSES, "retention"])
+    for name, extra, expected in ("colours", {}, True), ("NO_COLOR", {"NO_COLOR": "1"}, False):
+        terminal = Terminal(place, TOOL, "doctor", str(program.pid), **extra)
+        terminal.read_until(rb"\[status 0\]")
+        terminal.close()
+        equal(f"{name}: colours", b"\033[1m" in terminal.text, expected)
+        check(f"{name}: bars", "█".encode() in terminal.text, terminal.text)
+    lacks("no terminal: neither", program.examine(place).text, "█|\033")
+    program.end()
+
+
+if __name__ == "__main__":
+    del sys.argv[1:4]
+    sys.exit(common.main(globals()))

@@ -1,0 +1,647 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What `heapmark doctor` makes of figures: the split of memory, the diagnosis, the page of threads. */
+#include "tests/unit/check.h"
+
+#include "tools/diagnosis.h"
+#include "tools/mappings.h"
+#include "tools/memory_split.h"
+#include "tools/thread_report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+/* --- Mappings ------------------------------------------------------------------------------------------ */
+
+static const char smaps[] =
+	"55d0c3449000-55d0c344b000 r-xp 00002000 fe:00 248056                     /usr/bin/a b\n"
+	"Size:                  8 kB\n"
+	"Rss:                   4 kB\n"
+	"Swap:                  0 kB\n"
+	"VmFlags: rd ex mr mw me \n"
+	"55d0c344b000-55d0c344c000 rw-p 00000000 00:00 0                          [heap]\n"
+	"Rss:                   8 kB\n"
+	"Swap:                 12 kB\n"
+	"VmFlags: rd wr mr mw me nr sd \n"
+	"55d0c344b000-55d0c344c000 rw-p 00000000 00:00 0                          [told twice]\n"
+	"Rss:                   8 kB\n"
+	"7f0000000000-7f0000001000 ---p 00000000 00:00 0 \n"
+	"Rss:                   0 kB\n";
+
+static void test_mappings(void)
+{
+	struct hm_mappings mappings;
+
+	hm_mappings_parse(strdup(smaps), &mappings);
+	CHECK_EQ(mappings.count, 3);
+	CHECK_STR(mappings.entries[0].name, "/usr/bin/a b");
+	CHECK_EQ(mappings.entries[0].file_offset, 0x2000);
+	CHECK_EQ(mappings.entries[0].inode, 248056);
+	CHECK(mappings.entries[0].executable && !mappings.entries[0].writable &&
+	      !mappings.entries[0].no_reserve);
+	CHECK(mappings.entries[1].no_reserve && !hm_mapping_is_anonymous(&mappings.entries[1]));
+	CHECK(hm_mapping_is_anonymous(&mappings.entries[2]) && !mappings.entries[2].readable);
+	CHECK_EQ(mappings.resident_bytes, 12 * KIB);
+	CHECK_EQ(mappings.swapped_bytes, 12 * KIB);
+	CHECK(hm_mappings_find(&mappings, 0x55d0c344b000) == &mappings.entries[1]);
+	CHECK(hm_mappings_find(&mappings, 0x55d0c344afff) == &mappings.entries[0]);
+	CHECK(hm_mappings_find(&mappings, 0x55d0c344c000) == NULL);
+	CHECK(hm_mappings_find(&mappings, UINT64_MAX) == NULL);
+	hm_mappings_done(&mappings);
+
+	hm_mappings_parse(strdup("no mapping\nRss: 4 kB\n"), &mappings);
+	CHECK_EQ(mappings.count, 0);
+	CHECK(hm_mappings_find(&mappings, 0) == NULL);
+	hm_mappings_done(&mappings);
+}
+
+/* --- The split ----------------------------------------------------------------------------------------- */
+
+static const uint64_t arena = UINT64_C(0x7f0004000000); /* a multiple of 64 MiB */
+static const uint64_t place = UINT64_C(0x7fff00000000);
+
+static struct hm_mapping anonymous(uint64_t start_address, uint64_t size_bytes, uint64_t resident_bytes)
+{
+	return (struct hm_mapping){ .start_address = start_address,
+				    .end_address = start_address + size_bytes,
+				    .resident_bytes = resident_bytes,
+				    .readable = true,
+				    .writable = true,
+				    .name = "" };
+}
+
+static struct hm_mapping inaccessible(uint64_t start_address, uint64_t size_bytes)
+{
+	return (struct hm_mapping){ .start_address = start_address,
+				    .end_address = start_address + size_bytes,
+				    .name = "" };
+}
+
+static struct hm_mapping named(struct hm_mapping mapping, const char *name, uint64_t inode)
+{
+	mapping.name = name;
+	mapping.inode = inode;
+	return mapping;
+}
+
+struct split_case {
+	struct hm_mapping mappings[6];
+	size_t mapping_count;
+	struct hm_snapshot_live live[4];
+	uint64_t live_count;
+	struct hm_snapshot_range own;
+	struct hm_stack_place stacks[2];
+	size_t stack_count;
+};
+
+/* Of no process: so no page can be looked at, and a mapping of several owners is divided by size. */
+static struct hm_memory_split split_of(struct split_case *of)
+{
+	struct hm_mappings mappings = { .entries = of->mappings, .count = of->mapping_count };
+	struct hm_snapshot snapshot = { .live = of->live, .live_count = of->live_count };
+	struct hm_memory_split split;
+	uint64_t sum_bytes = 0;
+
+	for (size_t i = 0; i < of->mapping_count; i++)
+		mappings.resident_bytes += of->mappings[i].resident_bytes;
+	snapshot.own_range_count = of->own.size_bytes != 0;
+	snapshot.own_ranges[0] = of->own;
+	hm_memory_split(0, &mappings, &snapshot, of->stacks, of->stack_count, &split);
+	for (int part = 0; part < HM_MEMORY_PARTS; part++)
+		sum_bytes += split.parts_bytes[part];
+	CHECK_EQ(sum_bytes, mappings.resident_bytes);
+	CHECK(!split.has_pages);
+	return split;
+}
+
+static void test_split_names(void)
+{
+	struct split_case names = {
+		.mappings = { named(anonymous(0x1000, MIB, 1 * KIB), "/lib/libc.so.6", 7),
+			      named(anonymous(0x200000, MIB, 2 * KIB), "[heap]", 0),
+			      named(anonymous(0x400000, MIB, 4 * KIB), "/tmp/heapmark.a.1.ledger (deleted)",
+				    8),
+			      named(anonymous(0x600000, MIB, 8 * KIB), "/usr/lib/libheapmark.so", 9),
+			      named(anonymous(0x800000, MIB, 16 * KIB), "[stack]", 0),
+			      anonymous(0xa00000, MIB, 32 * KIB) },
+		.mapping_count = 6,
+	};
+	const struct hm_memory_split split = split_of(&names);
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_FILES], 1 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 0);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_OWN], 12 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 16 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 32 * KIB);
+	CHECK_STR(split.allocator, "glibc");
+}
+
+/* A small block in an arena claims its 64 MiB, and none of what the kernel has joined with them. */
+static void test_split_arena(void)
+{
+	struct split_case joined = {
+		.mappings = { anonymous(arena, 128 * MIB, 128 * MIB) },
+		.mapping_count = 1,
+		.live = { { .address = arena + 4000, .size_bytes = 100, .weight = 1000 } },
+		.live_count = 1,
+	};
+	struct hm_memory_split split = split_of(&joined);
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 100000);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 64 * MIB - 100000);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 64 * MIB);
+
+	struct split_case unseen = {
+		.mappings = { anonymous(arena, 3 * MIB, 2 * MIB), inaccessible(arena + 3 * MIB, 61 * MIB),
+			      anonymous(arena + 64 * MIB, 64 * MIB, MIB) },
+		.mapping_count = 3,
+	};
+
+	split = split_of(&unseen);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
+
+	/* Not where an arena can be, and small: the whole mapping. */
+	struct split_case elsewhere = {
+		.mappings = { anonymous(place + MIB, MIB, MIB) },
+		.mapping_count = 1,
+		.live = { { .address = place + MIB + 160, .size_bytes = 100, .weight = 1 } },
+		.live_count = 1,
+	};
+
+	split = split_of(&elsewhere);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 100);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 0);
+}
+
+/* A block with a mapping of its own has its pages; the estimate tells of those that were not sampled. */
+static void test_split_mapped_blocks(void)
+{
+	struct split_case blocks = {
+		.mappings = { anonymous(place, 16 * MIB, 16 * MIB) },
+		.mapping_count = 1,
+		.live = { { .address = place + MIB + 16, .size_bytes = MIB - 16, .weight = 3 } },
+		.live_count = 1,
+	};
+	const struct hm_memory_split split = split_of(&blocks);
+
+	CHECK_EQ(split.inferred_bytes, 2 * (MIB - 16));
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 3 * (MIB - 16));
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 16);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 13 * MIB + 2 * 16);
+	CHECK(split.clipped_bytes == 0);
+}
+
+static void test_split_clips(void)
+{
+	struct split_case blocks = {
+		.mappings = { named(anonymous(place, MIB, 64 * KIB), "[heap]", 0),
+			      anonymous(place + MIB, MIB, MIB) },
+		.mapping_count = 2,
+		.live = { { .address = place + 64, .size_bytes = 100 * KIB, .weight = 1 },
+			  /* a pool's own block is not malloc's; nor is one that no process can have */
+			  { .address = place + MIB + 64, .size_bytes = 100, .weight = 1, .reported = true },
+			  { .address = place + 128, .size_bytes = UINT64_MAX, .weight = 1 } },
+		.live_count = 3,
+	};
+	const struct hm_memory_split split = split_of(&blocks);
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 64 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 0);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
+	CHECK(split.clipped_bytes == 36 * KIB);
+}
+
+static void test_split_own_and_stacks(void)
+{
+	const uint64_t stack = place + 4096;
+	struct split_case mixed = {
+		.mappings = { inaccessible(place, 4096), anonymous(stack, 8 * MIB, 4 * MIB),
+			      anonymous(place + 32 * MIB, 4 * MIB, 4 * MIB),
+			      inaccessible(place + 64 * MIB, 4096),
+			      anonymous(place + 64 * MIB + 4096, MIB, MIB) },
+		.mapping_count = 5,
+		.own = { .start_address = place + 33 * MIB, .size_bytes = MIB },
+		.stacks = { { .stack_pointer = stack + 2 * MIB, .end_address = stack + 4 * MIB } },
+		.stack_count = 1,
+	};
+	struct hm_memory_split split = split_of(&mixed);
+
+	/* Up to where libc keeps the thread's data; above it lies what was joined. */
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 2 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_OWN], MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB + 3 * MIB + MIB);
+
+	/* A second thread of which nothing is known: what looks like a stack. */
+	mixed.stack_count = 2;
+	split = split_of(&mixed);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 2 * MIB + MIB);
+
+	/* A stack in malloc'd memory is the allocator's. */
+	struct split_case coroutine = {
+		.mappings = { named(anonymous(place, MIB, MIB), "[heap]", 0) },
+		.mapping_count = 1,
+		.stacks = { { .stack_pointer = place + 64 * KIB } },
+		.stack_count = 1,
+	};
+
+	split = split_of(&coroutine);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], MIB);
+}
+
+/* Of another allocator each mapping with a sample, and its like beside it. */
+static void test_split_other_allocator(void)
+{
+	struct split_case other = {
+		.mappings = { named(anonymous(0x1000, MIB, KIB), "/usr/lib/libjemalloc.so.2", 7),
+			      anonymous(place, MIB, MIB), anonymous(place + 2 * MIB, MIB, MIB),
+			      anonymous(place + 4 * MIB, MIB, MIB), anonymous(place + 8 * MIB, MIB, MIB) },
+		.mapping_count = 5,
+		.live = { { .address = place + 2 * MIB + 16, .size_bytes = 200 * KIB, .weight = 1 } },
+		.live_count = 1,
+	};
+	struct hm_memory_split split;
+
+	for (size_t i = 1; i < 5; i++)
+		other.mappings[i].no_reserve = i != 1;
+	split = split_of(&other);
+	CHECK_STR(split.allocator, "jemalloc");
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 200 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * MIB - 200 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
+}
+
+/* --- The diagnosis ------------------------------------------------------------------------------------- */
+
+/* One place, of which there are these figures, and a process of 100 MiB. */
+struct diagnosis_case {
+	const char *what;
+	enum hm_verdict expected;
+	double alloc_mib;
+	double inuse_mib;
+	double bands_mib[HM_BANDS_OF_LEDGER];
+	double look_alloc_mib;
+	double look_freed_mib;
+	double parts_mib[HM_MEMORY_PARTS]; /* all 0: not known */
+	double seconds;
+	double samples; /* 0: exact */
+};
+
+static const struct diagnosis_case diagnosis_cases[] = {
+	/* verdict: alloc, inuse, ages young to old, second look, parts */
+	{ "even ages", HM_VERDICT_LEAK, 60, 50, { 12, 13, 12, 13 }, 1, 0, { 50, 10, 0, 0, 40 }, 60, 0 },
+	{ "a small leak in churn",
+	  HM_VERDICT_LEAK,
+	  9000,
+	  40,
+	  { 22, 6, 6, 6 },
+	  300,
+	  100,
+	  { 40, 20, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a leak that rests",
+	  HM_VERDICT_LEAK,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a leak of unknown surroundings", HM_VERDICT_LEAK, 60, 50, { 12, 13, 12, 13 }, 0, 0, { 0 }, 60, 0 },
+	{ "started just now",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  1,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  3,
+	  0 },
+	{ "15 samples",
+	  HM_VERDICT_RETENTION,
+	  60,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  15 },
+	{ "17 samples", HM_VERDICT_LEAK, 60, 50, { 12, 13, 12, 13 }, 0, 0, { 50, 10, 0, 0, 40 }, 60, 17 },
+	{ "a leak of no weight",
+	  HM_VERDICT_HEALTHY,
+	  8,
+	  8,
+	  { 2, 2, 2, 2 },
+	  0,
+	  0,
+	  { 8, 10, 20, 20, 42 },
+	  60,
+	  0 },
+	{ "a leak of no size", HM_VERDICT_HEALTHY, 7, 7, { 2, 1, 2, 2 }, 0, 0, { 7, 1, 0, 0, 8 }, 60, 0 },
+	{ "built at the start",
+	  HM_VERDICT_RETENTION,
+	  100,
+	  50,
+	  { 0, 0, 0, 50 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "filled in the first half",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 0, 0, 25, 25 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "built just now",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 50, 0, 0, 0 },
+	  50,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a drained map, afterwards", HM_VERDICT_RETENTION, 100, 50, { 0, 0, 50, 0 }, 0, 0, { 0 }, 60, 0 },
+	{ "less than 40 % kept",
+	  HM_VERDICT_HEALTHY,
+	  130,
+	  50,
+	  { 0, 0, 0, 50 },
+	  0,
+	  0,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a full cache",
+	  HM_VERDICT_HEALTHY,
+	  400,
+	  50,
+	  { 12, 13, 12, 13 },
+	  5,
+	  5,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a full cache, one turn old",
+	  HM_VERDICT_HEALTHY,
+	  60,
+	  50,
+	  { 12, 13, 12, 13 },
+	  5,
+	  5,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "replaced by another place",
+	  HM_VERDICT_RETENTION,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0.5,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "replaced by another place, a little",
+	  HM_VERDICT_LEAK,
+	  50,
+	  50,
+	  { 12, 13, 12, 13 },
+	  0,
+	  0.4,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "a full cache, busy",
+	  HM_VERDICT_CHURN,
+	  401,
+	  50,
+	  { 50, 0, 0, 0 },
+	  20,
+	  20,
+	  { 50, 10, 0, 0, 40 },
+	  60,
+	  0 },
+	{ "short-lived", HM_VERDICT_CHURN, 9000, 1, { 1, 0, 0, 0 }, 500, 500, { 1, 5, 0, 0, 94 }, 60, 0 },
+	{ "short-lived, but at rest",
+	  HM_VERDICT_HEALTHY,
+	  9000,
+	  1,
+	  { 1, 0, 0, 0 },
+	  0,
+	  0,
+	  { 1, 5, 0, 0, 94 },
+	  60,
+	  0 },
+	{ "churn before fragmentation",
+	  HM_VERDICT_CHURN,
+	  9000,
+	  1,
+	  { 1, 0, 0, 0 },
+	  500,
+	  500,
+	  { 1, 90, 0, 0, 9 },
+	  60,
+	  0 },
+	{ "holes", HM_VERDICT_FRAGMENTATION, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 80, 0, 0, 15 }, 60, 0 },
+	{ "few holes", HM_VERDICT_HEALTHY, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 32, 31, 0, 32 }, 60, 0 },
+	{ "mapped", HM_VERDICT_MMAP, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 80, 0, 10 }, 60, 0 },
+	{ "stacks", HM_VERDICT_THREADS, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 5, 70, 15 }, 60, 0 },
+	{ "small all over", HM_VERDICT_HEALTHY, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 7, 0, 0, 1 }, 60, 0 },
+	{ "nothing", HM_VERDICT_HEALTHY, 0, 0, { 0 }, 0, 0, { 0 }, 60, 0 },
+};
+
+static struct hm_diagnosis diagnose(const struct diagnosis_case *of, struct hm_sites *sites,
+				    double look_seconds)
+{
+	struct hm_memory_split split = { 0 };
+	struct hm_site *const site = &sites->entries[0];
+
+	site->figures.alloc_bytes = of->alloc_mib * MIB;
+	site->figures.inuse_bytes = of->inuse_mib * MIB;
+	site->figures.inuse_variance =
+		of->samples > 0 ? site->figures.inuse_bytes * site->figures.inuse_bytes / of->samples : 0;
+	for (int band = 0; band < HM_BANDS_OF_LEDGER; band++) {
+		site->bands_bytes[band] = of->bands_mib[band] * MIB;
+		sites->bands_part[band] = 1.0 / HM_BANDS_OF_LEDGER;
+	}
+	site->look_alloc_bytes = of->look_alloc_mib * MIB;
+	site->look_freed_bytes = of->look_freed_mib * MIB;
+	sites->total = *site;
+	sites->recorded_seconds = of->seconds;
+	for (int part = 0; part < HM_MEMORY_PARTS; part++) {
+		split.parts_bytes[part] = (uint64_t)(of->parts_mib[part] * MIB);
+		split.resident_bytes += split.parts_bytes[part];
+	}
+
+	const struct hm_evidence evidence = {
+		.sites = sites,
+		.split = split.resident_bytes != 0 ? &split : NULL,
+		.look_seconds = look_seconds,
+	};
+
+	return hm_diagnose(&evidence);
+}
+
+static void test_diagnosis(void)
+{
+	for (size_t i = 0; i < sizeof(diagnosis_cases) / sizeof(diagnosis_cases[0]); i++) {
+		const struct diagnosis_case *const of = &diagnosis_cases[i];
+		struct hm_site site = { 0 };
+		struct hm_sites sites = { .entries = &site, .count = 1, .band_count = HM_BANDS_OF_LEDGER };
+		const struct hm_diagnosis diagnosis = diagnose(of, &sites, 1);
+
+		if (diagnosis.verdict != of->expected)
+			printf("%s: %s\n", of->what, hm_verdict_text(diagnosis.verdict));
+		CHECK_EQ(diagnosis.verdict, of->expected);
+		if (diagnosis.verdict <= HM_VERDICT_CHURN)
+			CHECK(diagnosis.site == &site);
+	}
+}
+
+/* Of a profile: ages by its labels, rates by the mean over all the time. */
+static void test_diagnosis_of_profile(void)
+{
+	struct hm_site site = { .figures = { .alloc_bytes = 60 * MIB, .inuse_bytes = 50 * MIB } };
+	struct hm_sites sites = {
+		.entries = &site,
+		.count = 1,
+		.recorded_seconds = 30,
+		.band_count = 3,
+		.bands_part = { 1.0 / 30, 9.0 / 30, 20.0 / 30 },
+	};
+	const struct hm_evidence evidence = { .sites = &sites };
+
+	site.bands_bytes[1] = 15 * MIB;
+	site.bands_bytes[2] = 35 * MIB;
+	sites.total = site;
+	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_LEAK); /* the first band is too short to tell */
+	site.bands_bytes[1] = 5 * MIB;
+	site.bands_bytes[2] = 45 * MIB;
+	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_RETENTION);
+	site.figures.alloc_bytes = 60.0 * 1024 * MIB;
+	sites.total = site;
+	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_CHURN);
+	CHECK(hm_diagnose(&evidence).bytes == 2.0 * 1024 * MIB);
+	sites.band_count = 0;
+	sites.recorded_seconds = 0; /* not known when it began: neither ages nor rates say anything */
+	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_HEALTHY);
+}
+
+/* --- Threads ------------------------------------------------------------------------------------------- */
+
+static const char expected_page[] =
+	"# 1 of 3 stacks could not be read: Operation not permitted\n"
+	"\n"
+	"thread 7 \"main\" [running]:\n"
+	"inlined()\n"
+	"\t/src/a.c:12\n"
+	"main()\n"
+	"\t/src/a.c:30\n"
+	"<unknown>()\n"
+	"\t0x3000\n"
+	"\n"
+	"thread 8 \"wor?ker\" [sleeping in epoll_wait, 5 minutes]:\n"
+	"wait_for_it()\n"
+	"\t/lib/libc.so.6+0x77\n"
+	"# not stopped, since its call would not go on: what lies further out needs registers\n"
+	"\n"
+	"thread 9 \"io\" [waiting for the disk in folio_wait]:\n"
+	"# the stack was not read\n"
+	"\n";
+
+static void test_thread_page(void)
+{
+	struct hm_line lines[] = { { .name = "inlined", .file = "/src/a.c", .line = 12 },
+				   { .name = "main", .file = "/src/a.c", .line = 30 },
+				   { .name = "wait_for_it" } };
+	uint64_t addresses[] = { 0x1000, 0x2000 };
+	struct hm_thread_name found[] = {
+		{ .name = { .lines = lines, .line_count = 2 }, .path = "/src/a", .file_offset = 0x10 },
+		{ .name = { .lines = lines + 2, .line_count = 1 },
+		  .path = "/lib/libc.so.6",
+		  .file_offset = 0x77 },
+	};
+	const struct hm_thread_names names = { .addresses = addresses, .names = found, .count = 2 };
+	struct hm_thread entries[] = {
+		{ .id = 7,
+		  .name = "main",
+		  .state = 'R',
+		  .idle_seconds = -1,
+		  .stack = HM_THREAD_STACK_WHOLE,
+		  .frame_count = 2,
+		  .frames = { 0x1000, 0x3000 } },
+		{ .id = 8,
+		  .name = "wor\nker",
+		  .state = 'S',
+		  .call = "epoll_wait",
+		  .idle_seconds = 301,
+		  .stack = HM_THREAD_STACK_SLEEPER,
+		  .frame_count = 1,
+		  .frames = { 0x2000 } },
+		{ .id = 9, .name = "io", .state = 'D', .place = "folio_wait", .idle_seconds = 2 },
+	};
+	struct hm_threads threads = {
+		.entries = entries, .count = 3, .total_count = 3, .walked_count = 2, .refusal = -1
+	};
+	struct hm_thread_groups groups;
+	char *page = NULL;
+	size_t page_bytes = 0;
+	FILE *const stream = open_memstream(&page, &page_bytes);
+
+	hm_threads_print(stream, &threads, &names);
+	(void)fclose(stream);
+	CHECK_STR(page, expected_page);
+	free(page);
+
+	/* What libc does inside does not tell threads apart; whom it was called by does. */
+	entries[0] = entries[1];
+	entries[0].name[0] = 'x';
+	entries[0].frame_count = 2;
+	entries[0].frames[0] = 0x2000;
+	entries[0].frames[1] = 0x2000;
+	hm_thread_groups_build(&threads, &names, &groups);
+	CHECK_EQ(groups.count, 3);
+	hm_thread_groups_done(&groups);
+	for (int i = 0; i < 2; i++) {
+		entries[i].frame_count = 3 + (uint32_t)i;
+		for (int k = 0; k < 2 + i; k++)
+			entries[i].frames[k] = 0x2000;
+		entries[i].frames[2 + i] = 0x1000;
+	}
+	hm_thread_groups_build(&threads, &names, &groups);
+	CHECK_EQ(groups.count, 2);
+	CHECK_EQ(groups.entries[0].count, 2);
+	CHECK_STR(groups.entries[0].where, "wait_for_it < inlined");
+	CHECK(groups.entries[0].has_other_names);
+	hm_thread_groups_done(&groups);
+}
+
+int main(void)
+{
+	test_mappings();
+	test_split_names();
+	test_split_arena();
+	test_split_mapped_blocks();
+	test_split_clips();
+	test_split_own_and_stacks();
+	test_split_other_allocator();
+	test_diagnosis();
+	test_diagnosis_of_profile();
+	test_thread_page();
+	return check_result();
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+/* heapmark doctor: why the memory is high, in one screen. */
+#include "proto/profile_comments.h"
+#include "tools/cli.h"
+#include "tools/doctor.h"
+#include "tools/input.h"
+#include "tools/summary.h"
+#include "tools/verb.h"
+#include "tools/view_argument.h"
+
+#include <getopt.h>
+
+static int show(const struct hm_doctor *doctor)
+{
+	uint64_t losses[HM_LOSS_KINDS];
+
+	hm_profile_comment_losses(&doctor->view.profile, losses);
+	hm_warn_losses(doctor->argument, losses);
+	if (!doctor->hides_frames)
+		hm_warn_not_hidden(doctor->argument);
+	hm_doctor_print(doctor);
+	if (!doctor->view.is_damaged)
+		return HM_EXIT_DONE;
+	hm_fail("%s: the ledger is damaged; what could be read of it is shown", doctor->argument);
+	hm_advise("heapmark check %s", doctor->argument);
+	return HM_EXIT_USAGE;
+}
+
+static int doctor_main(const struct hm_verb *verb, int argc, char **argv)
+{
+	struct hm_doctor doctor;
+	struct hm_input input;
+	const char *reason = NULL;
+	int status = HM_EXIT_USAGE;
+
+	while (hm_verb_option(verb, argc, argv) != -1)
+		;
+	if (argc - optind != 1) {
+		hm_fail("one PID, LEDGER or PROFILE is looked at, and there are %d", argc - optind);
+		return hm_verb_usage(verb);
+	}
+
+	const char *const argument = argv[optind];
+	int error = hm_input_open(argument, &input);
+
+	if (error != 0) {
+		hm_input_explain(verb->name, argument, error);
+		return HM_EXIT_USAGE;
+	}
+	error = hm_doctor_gather(&doctor, argument, &input, &reason);
+	hm_input_close(&input);
+	if (error == 0) {
+		status = show(&doctor);
+	} else {
+		hm_fail("%s: %s", argument, reason);
+		hm_advise("heapmark check %s", argument);
+	}
+	hm_doctor_done(&doctor);
+	return status;
+}
+
+static const struct hm_option doctor_options[] = { { 0 } };
+
+const struct hm_verb hm_verb_doctor = {
+	.name = "doctor",
+	.summary = "says why the memory is high",
+	.synopsis = "PID|LEDGER|PROFILE",
+	.text = "One screen: what the resident memory is made of, the places that retain and that churn, "
+		"what\n"
+		"the threads do, and a verdict: leak, retention, churn, fragmentation, mmap, threads or\n"
+		"healthy, with what to type next.  A process is looked at for a second; its threads are "
+		"stopped\n"
+		"for as long as two system calls take.  Of a LEDGER or PROFILE only the heap is known.",
+	.options = doctor_options,
+	.usage_status = HM_EXIT_USAGE,
+	.main = doctor_main,
+};

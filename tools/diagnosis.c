@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/diagnosis.h"
+
+#include <math.h>
+
+/* What each is for says diagnosis.h. */
+static const double large_part = 1.0 / 3;
+static const double large_bytes = 8 << 20;
+
+static const double leak_part = 0.1;
+static const double leak_site_part = 0.05;
+static const double leak_samples = 16;
+static const double leak_band_fill = 0.5;
+static const double leak_band_part = 0.1;
+static const double leak_freed_part = 0.5;
+static const double leak_seconds = 4;
+
+static const double retention_part = 0.5;
+static const double retention_kept = 0.4;
+static const double retention_turnover_seconds = 60;
+
+static const double churn_times = 8;
+static const double churn_turnover_seconds = 10;
+static const double churn_bytes_per_second = 16 << 20;
+
+const char *hm_verdict_text(enum hm_verdict verdict)
+{
+	static const char *const texts[] = {
+		[HM_VERDICT_LEAK] = "leak",       [HM_VERDICT_RETENTION] = "retention",
+		[HM_VERDICT_CHURN] = "churn",     [HM_VERDICT_FRAGMENTATION] = "fragmentation",
+		[HM_VERDICT_MMAP] = "mmap",       [HM_VERDICT_THREADS] = "threads",
+		[HM_VERDICT_HEALTHY] = "healthy",
+	};
+
+	return texts[verdict];
+}
+
+static bool has_samples_enough(const struct hm_view_figures *figures)
+{
+	/* As many samples of one size and weight would be as uncertain; exact figures have no variance. */
+	return !(figures->inuse_variance > 0) ||
+	       figures->inuse_bytes * figures->inuse_bytes >= leak_samples * figures->inuse_variance;
+}
+
+static bool has_every_age(const struct hm_sites *sites, const struct hm_site *site)
+{
+	uint32_t judged_count = 0;
+
+	for (uint32_t band = 0; band < sites->band_count; band++) {
+		const double part = sites->bands_part[band];
+
+		if (part < leak_band_part)
+			continue;
+		judged_count++;
+		if (site->bands_bytes[band] < leak_band_fill * part * site->figures.inuse_bytes)
+			return false;
+	}
+	return judged_count >= 2;
+}
+
+/* Whether it frees, by the second look, as if it would stop growing. */
+static bool gives_back(const struct hm_evidence *evidence, const struct hm_site *site)
+{
+	const double growth_bytes =
+		site->figures.inuse_bytes * evidence->look_seconds / evidence->sites->recorded_seconds;
+
+	return site->look_freed_bytes > 0 &&
+	       site->look_freed_bytes >= leak_freed_part * fmax(site->look_alloc_bytes, growth_bytes);
+}
+
+static bool leaks(const struct hm_evidence *evidence, const struct hm_site *site)
+{
+	const struct hm_sites *const sites = evidence->sites;
+
+	return site->figures.inuse_bytes >= leak_site_part * sites->total.figures.inuse_bytes &&
+	       site->figures.inuse_bytes > 0 && has_samples_enough(&site->figures) &&
+	       has_every_age(sites, site) && !gives_back(evidence, site);
+}
+
+static bool retains(const struct hm_evidence *evidence, const struct hm_site *site)
+{
+	const double freed_bytes_per_second =
+		evidence->look_seconds > 0 ? site->look_freed_bytes / evidence->look_seconds : 0;
+
+	return site->figures.inuse_bytes > 0 &&
+	       site->figures.inuse_bytes >= retention_kept * site->figures.alloc_bytes &&
+	       freed_bytes_per_second * retention_turnover_seconds < site->figures.inuse_bytes;
+}
+
+/* What all such places hold together, and which of them holds most. */
+static struct hm_diagnosis sum_of(const struct hm_evidence *evidence,
+				  bool (*holds)(const struct hm_evidence *, const struct hm_site *),
+				  enum hm_verdict verdict)
+{
+	const struct hm_sites *const sites = evidence->sites;
+	struct hm_diagnosis sum = { .verdict = verdict };
+
+	for (size_t i = 0; i < sites->count; i++) {
+		const struct hm_site *const site = &sites->entries[i];
+
+		if (!holds(evidence, site))
+			continue;
+		sum.bytes += site->figures.inuse_bytes;
+		sum.site_count++;
+		if (sum.site == NULL || site->figures.inuse_bytes > sum.site->figures.inuse_bytes)
+			sum.site = site;
+	}
+	return sum;
+}
+
+static double resident_bytes_of(const struct hm_evidence *evidence)
+{
+	if (evidence->split != NULL)
+		return (double)evidence->split->resident_bytes;
+	return evidence->resident_bytes != 0 ? (double)evidence->resident_bytes
+					     : evidence->sites->total.figures.inuse_bytes;
+}
+
+static bool is_large(const struct hm_evidence *evidence, enum hm_memory_part part)
+{
+	const struct hm_memory_split *const split = evidence->split;
+	/* Without a split the live heap is the only part of which anything is known. */
+	const double bytes = split != NULL            ? (double)split->parts_bytes[part]
+			     : part == HM_MEMORY_LIVE ? evidence->sites->total.figures.inuse_bytes
+						      : 0;
+
+	for (int other = 0; split != NULL && other < HM_MEMORY_PARTS; other++)
+		if ((double)split->parts_bytes[other] > bytes)
+			return false;
+	return bytes >= large_bytes && bytes >= large_part * resident_bytes_of(evidence);
+}
+
+/* Of the places, the one that allocates most, now or ever. */
+static const struct hm_site *busiest_of(const struct hm_sites *sites, bool now)
+{
+	const struct hm_site *busiest = NULL;
+	double most_bytes = 0;
+
+	for (size_t i = 0; i < sites->count; i++) {
+		const double bytes =
+			now ? sites->entries[i].look_alloc_bytes : sites->entries[i].figures.alloc_bytes;
+
+		if (bytes > most_bytes) {
+			most_bytes = bytes;
+			busiest = &sites->entries[i];
+		}
+	}
+	return busiest;
+}
+
+static bool find_leak(const struct hm_evidence *evidence, struct hm_diagnosis *ret_diagnosis)
+{
+	if (evidence->sites->recorded_seconds < leak_seconds)
+		return false;
+	*ret_diagnosis = sum_of(evidence, leaks, HM_VERDICT_LEAK);
+	return ret_diagnosis->site_count > 0 && ret_diagnosis->bytes >= large_bytes &&
+	       ret_diagnosis->bytes >= leak_part * resident_bytes_of(evidence);
+}
+
+static bool find_retention(const struct hm_evidence *evidence, struct hm_diagnosis *ret_diagnosis)
+{
+	if (!is_large(evidence, HM_MEMORY_LIVE))
+		return false;
+	*ret_diagnosis = sum_of(evidence, retains, HM_VERDICT_RETENTION);
+	return ret_diagnosis->site_count > 0 &&
+	       ret_diagnosis->bytes >= retention_part * evidence->sites->total.figures.inuse_bytes;
+}
+
+static bool find_churn(const struct hm_evidence *evidence, struct hm_diagnosis *ret_diagnosis)
+{
+	const struct hm_sites *const sites = evidence->sites;
+	const struct hm_view_figures *const figures = &sites->total.figures;
+	const bool now = evidence->look_seconds > 0;
+	const double seconds = now ? evidence->look_seconds : sites->recorded_seconds;
+	const double rate =
+		seconds > 0 ? (now ? sites->total.look_alloc_bytes : figures->alloc_bytes) / seconds : 0;
+
+	*ret_diagnosis = (struct hm_diagnosis){
+		.verdict = HM_VERDICT_CHURN,
+		.site = busiest_of(sites, now),
+		.bytes = rate,
+	};
+	return figures->alloc_bytes >= churn_times * figures->inuse_bytes && rate >= churn_bytes_per_second &&
+	       rate * churn_turnover_seconds >= figures->inuse_bytes;
+}
+
+struct hm_diagnosis hm_diagnose(const struct hm_evidence *evidence)
+{
+	static const struct {
+		enum hm_memory_part part;
+		enum hm_verdict verdict;
+	} others[] = {
+		{ HM_MEMORY_KEPT, HM_VERDICT_FRAGMENTATION },
+		{ HM_MEMORY_ANONYMOUS, HM_VERDICT_MMAP },
+		{ HM_MEMORY_STACKS, HM_VERDICT_THREADS },
+	};
+	struct hm_diagnosis diagnosis;
+
+	if (find_leak(evidence, &diagnosis) || find_retention(evidence, &diagnosis) ||
+	    find_churn(evidence, &diagnosis))
+		return diagnosis;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (is_large(evidence, others[i].part))
+			return (struct hm_diagnosis){
+				.verdict = others[i].verdict,
+				.bytes = (double)evidence->split->parts_bytes[others[i].part],
+			};
+	return (struct hm_diagnosis){ .verdict = HM_VERDICT_HEALTHY };
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What `heapmark doctor` looks at, and what it found: gathered by doctor_gather.c, shown by doctor_page.c. */
+#ifndef HM_TOOLS_DOCTOR_H
+#define HM_TOOLS_DOCTOR_H
+
+#include "tools/diagnosis.h"
+#include "tools/input.h"
+#include "tools/memory_split.h"
+#include "tools/process.h"
+#include "tools/sites.h"
+#include "tools/thread_report.h"
+#include "tools/view.h"
+
+#include <stdbool.h>
+
+struct hm_doctor {
+	const char *argument; /* borrowed; as the user knows it */
+	pid_t pid;            /* of the process where it runs; else 0 */
+	bool is_profile;      /* the argument was a profile, not a ledger */
+
+	/* Of a ledger. */
+	struct hm_snapshot earlier; /* of a process that runs: the first look */
+	struct hm_snapshot later;
+	double look_seconds; /* between them; 0: there was one */
+
+	struct hm_view view;
+	struct hm_sites sites;
+	bool hides_frames; /* the profile's expression was understood */
+
+	/* Of a process that runs. */
+	struct hm_mappings mappings;
+	struct hm_memory_split split;
+	bool has_split;
+	int split_error; /* why there is none: negative errno */
+	struct hm_process_memory memory;
+	bool has_memory; /* resident_bytes also of a profile that says it; peak_bytes 0: not known */
+	struct hm_threads threads;
+	struct hm_symbols symbols;
+	struct hm_thread_names names;
+	struct hm_thread_groups groups;
+
+	struct hm_diagnosis diagnosis;
+};
+
+/*
+ * Gathers everything and makes the diagnosis.  A process that runs is looked at for a second.  Returns 0 or a
+ * negative errno with *ret_reason (static text) for the user, to follow the argument and a colon.  In either
+ * case hm_doctor_done releases what there is.  `doctor` stays where it is.
+ */
+int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struct hm_input *input,
+		     const char **ret_reason);
+void hm_doctor_done(struct hm_doctor *doctor);
+
+/* Prints the screen on standard output. */
+void hm_doctor_print(const struct hm_doctor *doctor);
+
+#endif

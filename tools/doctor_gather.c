@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/doctor.h"
+
+#include "proto/profile_comments.h"
+#include "tools/cli.h"
+#include "tools/ledger.h"
+#include "tools/names_report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const double ns_per_second = 1e9;
+enum { LOOK_SECONDS = 1 };
+
+static void sleep_until(struct timespec moment)
+{
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL) == EINTR)
+		;
+}
+
+static int take_snapshot(const struct hm_doctor *doctor, const struct hm_input *input, unsigned int extras,
+			 struct hm_snapshot *ret_snapshot, const char **ret_reason)
+{
+	enum hm_snapshot_fault fault = HM_SNAPSHOT_UNREADABLE;
+	const int error =
+		hm_ledger_snapshot(input->descriptor, doctor->pid != 0, extras, ret_snapshot, &fault);
+
+	if (error != 0)
+		*ret_reason =
+			fault == HM_SNAPSHOT_UNREADABLE ? strerror(-error) : hm_snapshot_fault_text(fault);
+	return error;
+}
+
+/* Without the right to look at memory there are names and states. */
+static void read_threads(struct hm_doctor *doctor)
+{
+	struct hm_mappings mappings = { 0 };
+	const bool has_mappings = hm_mappings_read(doctor->pid, false, &mappings) == 0;
+
+	(void)hm_threads_read(doctor->pid, has_mappings ? &mappings : NULL, &doctor->threads);
+	hm_mappings_done(&mappings);
+}
+
+static void name_threads(struct hm_doctor *doctor)
+{
+	if (hm_thread_names_init(doctor->pid, &doctor->mappings, &doctor->threads, &doctor->symbols,
+				 &doctor->names) != 0)
+		return; /* for lack of memory; then they have none */
+	hm_names_end_progress();
+	hm_thread_groups_build(&doctor->threads, &doctor->names, &doctor->groups);
+}
+
+static void split_memory(struct hm_doctor *doctor)
+{
+	struct hm_stack_place *const stacks = calloc(doctor->threads.count + 1, sizeof(stacks[0]));
+
+	if (stacks == NULL)
+		abort();
+	for (size_t i = 0; i < doctor->threads.count; i++)
+		stacks[i] = (struct hm_stack_place){
+			.stack_pointer = doctor->threads.entries[i].stack_pointer,
+			.end_address = doctor->threads.entries[i].stack_end,
+		};
+	hm_memory_split(doctor->pid, &doctor->mappings, &doctor->later, stacks, doctor->threads.count,
+			&doctor->split);
+	free(stacks);
+	doctor->has_split = true;
+}
+
+/*
+ * The order matters: counters, a second of waiting in which the threads are read, counters, and what is
+ * resident right after them, so that both are of one moment.
+ */
+static int look_at_process(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
+{
+	struct timespec moment;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &moment);
+	moment.tv_sec += LOOK_SECONDS;
+
+	int error = take_snapshot(doctor, input, 0, &doctor->earlier, ret_reason);
+
+	if (error != 0)
+		return error;
+	read_threads(doctor);
+	sleep_until(moment);
+	error = take_snapshot(doctor, input, HM_LEDGER_LIVE | HM_LEDGER_AGES, &doctor->later, ret_reason);
+	if (error != 0)
+		return error;
+	doctor->look_seconds =
+		(double)(doctor->later.realtime_ns - doctor->earlier.realtime_ns) / ns_per_second;
+	doctor->split_error = hm_mappings_read(doctor->pid, true, &doctor->mappings);
+	doctor->has_memory = hm_process_read_memory(doctor->pid, &doctor->memory) == 0;
+	if (doctor->split_error == 0)
+		split_memory(doctor);
+	name_threads(doctor);
+	return 0;
+}
+
+static double seconds_between(uint64_t start_ns, uint64_t end_ns)
+{
+	return end_ns > start_ns ? (double)(end_ns - start_ns) / ns_per_second : 0;
+}
+
+static int gather_ledger(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
+{
+	int error = doctor->pid != 0 ? look_at_process(doctor, input, ret_reason)
+				     : take_snapshot(doctor, input, HM_LEDGER_LIVE | HM_LEDGER_AGES,
+						     &doctor->later, ret_reason);
+
+	if (error == 0)
+		error = hm_view_of_snapshot(&doctor->later, input, &doctor->view, ret_reason);
+	if (error != 0)
+		return error;
+	doctor->hides_frames =
+		hm_sites_build(&doctor->view,
+			       seconds_between(doctor->later.start_realtime_ns, doctor->later.realtime_ns),
+			       &doctor->sites) == 0;
+	hm_sites_add_ages(&doctor->sites, &doctor->later);
+	if (doctor->look_seconds > 0)
+		hm_sites_add_look(&doctor->sites, &doctor->earlier, &doctor->later);
+	return 0;
+}
+
+static uint64_t number_of(const struct hm_profile *profile, const char *key)
+{
+	const char *const value = hm_profile_comment_value(profile, key);
+
+	return value != NULL ? strtoull(value, NULL, 10) : 0;
+}
+
+static int gather_profile(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
+{
+	const struct hm_profile *const profile = &doctor->view.profile;
+	const int error = hm_view_load(input, &doctor->view, ret_reason);
+
+	if (error != 0)
+		return error;
+
+	const uint64_t start_ns = number_of(profile, "start_time_ns");
+
+	doctor->memory.resident_bytes = number_of(profile, "resident_bytes");
+	doctor->has_memory = doctor->memory.resident_bytes != 0;
+	doctor->hides_frames = hm_sites_build(&doctor->view,
+					      start_ns != 0 && profile->time_ns > 0
+						      ? seconds_between(start_ns, (uint64_t)profile->time_ns)
+						      : 0,
+					      &doctor->sites) == 0;
+	return 0;
+}
+
+int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struct hm_input *input,
+		     const char **ret_reason)
+{
+	*doctor = (struct hm_doctor){
+		.argument = argument,
+		.pid = input->kind == HM_INPUT_LEDGER ? input->pid : 0,
+		.is_profile = input->kind != HM_INPUT_LEDGER,
+	};
+	hm_symbols_init(&doctor->symbols);
+	doctor->symbols.progress = hm_names_show_progress;
+
+	const int error = doctor->is_profile ? gather_profile(doctor, input, ret_reason)
+					     : gather_ledger(doctor, input, ret_reason);
+
+	if (error != 0)
+		return error;
+
+	const struct hm_evidence evidence = {
+		.sites = &doctor->sites,
+		.split = doctor->has_split ? &doctor->split : NULL,
+		.resident_bytes = doctor->has_memory ? doctor->memory.resident_bytes : 0,
+		.look_seconds = doctor->look_seconds,
+	};
+
+	doctor->diagnosis = hm_diagnose(&evidence);
+	return 0;
+}
+
+void hm_doctor_done(struct hm_doctor *doctor)
+{
+	hm_thread_groups_done(&doctor->groups);
+	hm_thread_names_done(&doctor->names);
+	hm_symbols_done(&doctor->symbols);
+	hm_threads_done(&doctor->threads);
+	hm_mappings_done(&doctor->mappings);
+	hm_sites_done(&doctor->sites);
+	hm_view_done(&doctor->view);
+	hm_snapshot_done(&doctor->later);
+	hm_snapshot_done(&doctor->earlier);
+}

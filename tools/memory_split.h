@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the resident memory of a process is made of.
+ *
+ * Every resident page of /proc/PID/smaps belongs to one part, so the parts add up to what is resident.  The
+ * figures of one mapping are the kernel's; where a mapping has several owners its pages are looked at one by
+ * one (/proc/PID/pagemap): the kernel joins neighbouring mappings of equal kind, whoever made them.
+ *
+ *	the heap        the mappings that hold malloc'd blocks; of these, live is what the ledger estimates,
+ *	                and kept by the allocator is all else
+ *	anonymous       what is left of anonymous memory: mapped by the program itself, stacks of coroutines,
+ *	                code made at run time, stacks of threads that have ended and that libc keeps
+ *	stacks          of the threads that there are
+ *	files           programs and libraries with their static data, mapped files, shared memory
+ *	own             the library, its ledger and its tables (own_ranges of the ledger)
+ *
+ *
+ * Which mappings hold malloc'd blocks
+ * -----------------------------------
+ * "[heap]", and what the addresses of live samples lead to.  For the C library's own allocator:
+ *
+ *	a block of 128 KiB or more that begins 16 bytes behind the start of a page has a mapping of its own:
+ *	the pages of the block, nothing around them.  Of such blocks only some are sampled; those that are not
+ *	are counted as the estimate has them: a sample that stands for w blocks adds w-1 times the pages that
+ *	it has itself, taken from what is left of anonymous memory.
+ *
+ *	any other lies in an arena's heap, which begins at a multiple of 64 MiB: from there 64 MiB, as far as
+ *the mapping goes.  An arena without any sample is known by its shape: accessible memory from a multiple of
+ *	64 MiB on, inaccessible memory behind it up to the next one.
+ *
+ *	what fits neither: the whole mapping.
+ *
+ * For an allocator that was loaded in its place (jemalloc, mimalloc, tcmalloc, ...), the whole mapping; and
+ * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings
+ *beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the default
+ *rate one of 2 MiB that is in full use is missed once in 50.  A block that a program reported itself (a pool
+ *of its own) is not malloc's and leads nowhere.
+ */
+#ifndef HM_TOOLS_MEMORY_SPLIT_H
+#define HM_TOOLS_MEMORY_SPLIT_H
+
+#include "proto/snapshot.h"
+#include "tools/mappings.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum hm_memory_part {
+	HM_MEMORY_LIVE,
+	HM_MEMORY_KEPT,
+	HM_MEMORY_ANONYMOUS,
+	HM_MEMORY_STACKS,
+	HM_MEMORY_FILES,
+	HM_MEMORY_OWN,
+	HM_MEMORY_PARTS,
+};
+
+/* "kept by the allocator".  Static text. */
+const char *hm_memory_part_text(enum hm_memory_part part);
+
+/* Where a thread's stack is, as far as it is known. */
+struct hm_stack_place {
+	uint64_t stack_pointer; /* 0: not known */
+	uint64_t end_address;   /* where it can at most reach; 0: not known */
+};
+
+struct hm_memory_split {
+	uint64_t parts_bytes[HM_MEMORY_PARTS]; /* add up to resident_bytes */
+	uint64_t resident_bytes;
+	uint64_t swapped_bytes;
+
+	/* Of malloc'd blocks, by the live samples: as requested, and what of that was ever touched. */
+	double live_bytes;
+	double live_variance;
+	double live_touched_bytes;
+	/* What the estimate has more than the mappings hold: parts_bytes[HM_MEMORY_LIVE] was cut to fit. */
+	double clipped_bytes;
+	uint64_t inferred_bytes; /* of the heap: blocks that were not sampled, with mappings of their own */
+	bool has_pages; /* pagemap could be read; where not, mappings of several owners are the first's */
+	const char *allocator; /* "glibc", "jemalloc", ...; static text */
+};
+
+/*
+ * Splits what `mappings` (with residency) hold.  `snapshot` has live samples.  `stacks` are those of all
+ * threads; all borrowed for the call.
+ */
+void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct hm_snapshot *snapshot,
+		     const struct hm_stack_place *stacks, size_t stack_count,
+		     struct hm_memory_split *ret_split);
+
+#endif
