@@ -43,6 +43,7 @@ struct hm_serve {
 	/* relaxed: statistics; profiles that were given, and that could not be */
 	_Atomic uint64_t dump_count;
 	_Atomic uint64_t dump_failed_count;
+	_Atomic uint64_t pending_count; /* differences of which the seconds go by now */
 };
 
 extern const struct hm_http_route hm_serve_routes[];

@@ -62,7 +62,8 @@ struct rows {
 
 /* ---- collecting ------------------------------------------------------------------------------------- */
 
-static void print_label_value(FILE *stream, const char *text)
+/* Text out of a ledger, with a backslash before what is in `special`: it may hold anything. */
+static void print_escaped(FILE *stream, const char *text, const char *special)
 {
 	char *const clean = malloc(hm_text_clean_length(text) + 1);
 
@@ -70,7 +71,7 @@ static void print_label_value(FILE *stream, const char *text)
 		return;
 	hm_text_clean(text, clean);
 	for (const char *place = clean; *place != '\0'; place++)
-		(void)fprintf(stream, *place == '"' || *place == '\\' ? "\\%c" : "%c", *place);
+		(void)fprintf(stream, strchr(special, *place) != NULL ? "\\%c" : "%c", *place);
 	free(clean);
 }
 
@@ -83,7 +84,7 @@ static char *make_labels(const struct hm_target *target)
 	if (stream == NULL)
 		return NULL;
 	(void)fprintf(stream, "pid=\"%d\",comm=\"", (int)target->pid);
-	print_label_value(stream, target->comm);
+	print_escaped(stream, target->comm, "\"\\");
 	(void)fputc('"', stream);
 	return fclose(stream) == 0 ? text : NULL;
 }
@@ -321,6 +322,11 @@ static double inuse_objects(const struct row *row)
 {
 	return objects_of(&row->totals.inuse);
 }
+static double inuse_peak(const struct row *row)
+{
+	return fmax(bytes_of(&row->totals.peak), bytes_of(&row->totals.inuse)); /* the mark lags behind */
+}
+
 static double free_bytes(const struct row *row)
 {
 	return alloc_bytes(row) - inuse_bytes(row);
@@ -386,6 +392,8 @@ static const struct metric {
 	{ "heapmark_free_objects_total", "counter", "Objects freed since the start, estimated.", free_objects,
 	  ALWAYS },
 	{ "heapmark_inuse_bytes", "gauge", "Bytes allocated and not freed, estimated.", inuse_bytes, ALWAYS },
+	{ "heapmark_inuse_peak_bytes", "gauge", "The most that was ever in use, to within 5 %.", inuse_peak,
+	  ALWAYS },
 	{ "heapmark_inuse_objects", "gauge", "Objects allocated and not freed, estimated.", inuse_objects,
 	  ALWAYS },
 	{ "heapmark_inuse_stddev_bytes", "gauge",
@@ -489,7 +497,7 @@ static bool has_reserved_ending(const char *name)
 static void print_gauge_family(FILE *stream, const struct gauge *gauge)
 {
 	(void)fprintf(stream, "# HELP %s The program's own ", gauge->name);
-	print_label_value(stream, gauge->own_name); /* a backslash is escaped in both places */
+	print_escaped(stream, gauge->own_name, "\\"); /* quotes are not special here */
 	(void)fprintf(stream, ".\n# TYPE %s %s\n", gauge->name,
 		      has_reserved_ending(gauge->name) ? "untyped" : "gauge");
 }
@@ -517,6 +525,10 @@ static void print_server(FILE *stream, const struct hm_serve *serve, const struc
 		    (double)atomic_load_explicit(&serve->dump_count, memory_order_relaxed));
 	print_value(stream, "heapmark_dumps_total", "", "result=\"error\"",
 		    (double)atomic_load_explicit(&serve->dump_failed_count, memory_order_relaxed));
+	print_family(stream, "heapmark_deltas_pending", "gauge",
+		     "Requests with ?seconds=N that are waiting.");
+	print_value(stream, "heapmark_deltas_pending", "", "",
+		    (double)atomic_load_explicit(&serve->pending_count, memory_order_relaxed));
 	print_family(stream, "heapmark_processes", "gauge", "Processes that have a ledger here.");
 	print_value(stream, "heapmark_processes", "", "", (double)rows->row_count);
 	print_family(stream, "heapmark_ledgers_unreadable", "gauge",

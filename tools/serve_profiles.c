@@ -39,12 +39,14 @@ static const struct kind delta_heap = { "delta_heap", NULL, "inuse_space" };
 struct pending {
 	struct hm_target target; /* owned: the ledger stays open, whatever becomes of its file */
 	struct hm_bytes older;
+	struct hm_serve *serve; /* borrowed */
 };
 
 static void release_pending(void *kept)
 {
 	struct pending *const pending = kept;
 
+	(void)atomic_fetch_sub_explicit(&pending->serve->pending_count, 1, memory_order_relaxed);
 	hm_target_close(&pending->target);
 	hm_bytes_done(&pending->older);
 	free(pending);
@@ -230,6 +232,8 @@ static uint64_t begin_delta(struct hm_serve *serve, struct hm_http_job *job, int
 		return 0;
 	}
 	pending->target = target;
+	pending->serve = serve;
+	(void)atomic_fetch_add_explicit(&serve->pending_count, 1, memory_order_relaxed);
 	if (!make_profile(serve, job, &target, false, NULL, &pending->older)) {
 		release_pending(pending);
 		return 0;

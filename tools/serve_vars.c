@@ -99,6 +99,9 @@ static json_t *make_own(const struct hm_target *target, const struct hm_snapshot
 	add_number(object, "samples", totals->sample_count);
 	(void)json_object_set_new(object, "inuse_bytes_stddev",
 				  make_real(sqrt(totals->inuse.bytes_variance)));
+	add_number(object, "inuse_peak_bytes",
+		   (uint64_t)fmax((double)hm_bytes_round(totals->peak.bytes_fixed),
+				  (double)hm_bytes_round(totals->inuse.bytes_fixed)));
 	add_number(object, "ledger_bytes", snapshot->ledger_bytes);
 	add_number(object, "resident_bytes", usage->resident_bytes);
 	add_number(object, "virtual_bytes", usage->virtual_bytes);
