@@ -3,7 +3,7 @@
  * Snapshot -> gzip'd pprof profile (proto/profile.proto).
  *
  * Sample types, in Go's order: alloc_objects/count, alloc_space/bytes, inuse_objects/count,
- * inuse_space/bytes; the last is the default.  One sample for each stack of which a value is not zero; where
+ * inuse_space/bytes; the last is the default unless another is asked for.  One sample for each stack of which a value is not zero; where
  * the snapshot has ages, a stack is taken apart by a numeric label "age" (proto/ages.h), in a row.
  * The same snapshot, names and options give the same bytes.
  *
@@ -37,6 +37,8 @@ struct hm_profile_options {
 	const char *producer;        /* who writes, with version: "heapmark 0.1.0" */
 	const char *const *comments; /* borrowed; further lines, for people or beginning with '#' */
 	size_t comment_count;
+	/* Of the four types, the one that viewers show first; NULL: inuse_space. */
+	const char *default_sample_type;
 	/*
 	 * Borrowed; receives for each sample written, in order, the index of its stack in the snapshot.  Room
 	 * for stack_count + age_count of the snapshot.  NULL: not wanted.

@@ -53,5 +53,7 @@ extern const struct hm_verb hm_verb_diff;
 extern const struct hm_verb hm_verb_doctor;
 extern const struct hm_verb hm_verb_check;
 extern const struct hm_verb hm_verb_symbolize;
+extern const struct hm_verb hm_verb_serve;
+extern const struct hm_verb hm_verb_watch;
 
 #endif

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/http_server.h"
+
+#include "tools/http_worker.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_BYTES_MAX = 4096 };
+
+struct hm_http_server {
+	struct hm_http_options options;
+	struct MHD_Daemon *daemon;
+	struct hm_worker workers[HM_HTTP_WORKERS];
+	/* relaxed: a count; an answer that is let through at the limit does no harm */
+	_Atomic size_t answer_bytes;
+};
+
+enum stage { STAGE_HEADERS, STAGE_BODY, STAGE_WORKING, STAGE_DONE };
+
+/* One request and its answer, from its first line until it has gone. */
+struct exchange {
+	struct hm_work work; /* first: a worker's pointer to it is one to the exchange */
+	struct hm_http_job job;
+	struct hm_http_server *server;     /* borrowed */
+	const struct hm_http_route *route; /* borrowed; NULL: none */
+	struct MHD_Connection *connection; /* borrowed */
+	char *target;                      /* owned */
+	char *body;                        /* owned; of body_room bytes */
+	size_t body_room;
+	size_t answer_bytes; /* that are counted in the server */
+	enum stage stage;    /* written by a worker before it resumes the connection, else by its thread */
+	char path[PATH_BYTES_MAX];
+};
+
+/* ---- answers -------------------------------------------------------------------------------------- */
+
+void hm_http_give(struct hm_http_answer *answer, const char *content_type, void *body, size_t body_bytes)
+{
+	free(answer->body);
+	*answer = (struct hm_http_answer){
+		.status = MHD_HTTP_OK,
+		.content_type = content_type,
+		.body = body,
+		.body_bytes = body_bytes,
+	};
+}
+
+void hm_http_say(struct hm_http_answer *answer, unsigned int status, const char *format, ...)
+{
+	va_list arguments;
+	char *line = NULL;
+	char *text = NULL;
+
+	va_start(arguments, format);
+	if (vasprintf(&line, format, arguments) < 0)
+		line = NULL;
+	va_end(arguments);
+
+	const int length = line != NULL ? asprintf(&text, "%s\n", line) : -1;
+
+	free(line);
+	if (length < 0)
+		text = NULL;
+	hm_http_give(answer, "text/plain; charset=utf-8", text, length > 0 ? (size_t)length : 0);
+	answer->status = status;
+	answer->is_pprof_error = status >= 400;
+}
+
+static void add_headers(struct MHD_Response *response, const struct exchange *exchange)
+{
+	const struct hm_http_answer *const answer = &exchange->job.answer;
+	char disposition[128];
+
+	(void)MHD_add_response_header(response, "Content-Type", answer->content_type);
+	(void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	(void)MHD_add_response_header(response, "Cache-Control", "no-store");
+	if (answer->is_pprof_error)
+		(void)MHD_add_response_header(response, "X-Go-Pprof", "1");
+	if (answer->status == MHD_HTTP_UNAUTHORIZED)
+		(void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"heapmark\"");
+	if (answer->status == MHD_HTTP_SERVICE_UNAVAILABLE)
+		(void)MHD_add_response_header(response, "Retry-After", "1");
+	if (answer->status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		(void)MHD_add_response_header(response, "Allow",
+					      exchange->route != NULL &&
+							      (exchange->route->methods & HM_HTTP_POST) != 0
+						      ? "GET, HEAD, POST"
+						      : "GET, HEAD");
+	if (answer->file_name != NULL) {
+		(void)snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s\"",
+			       answer->file_name);
+		(void)MHD_add_response_header(response, "Content-Disposition", disposition);
+	}
+}
+
+static enum MHD_Result send_answer(struct exchange *exchange)
+{
+	struct hm_http_server *const server = exchange->server;
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	const size_t before = atomic_load_explicit(&server->answer_bytes, memory_order_relaxed);
+
+	if (answer->body_bytes >
+	    HM_HTTP_ANSWER_BYTES_MAX -
+		    (before < HM_HTTP_ANSWER_BYTES_MAX ? before : HM_HTTP_ANSWER_BYTES_MAX))
+		hm_http_say(
+			answer, MHD_HTTP_SERVICE_UNAVAILABLE,
+			"clients have not taken %zu MiB of answers yet, so there is no room for this one; "
+			"try again",
+			before >> 20);
+
+	struct MHD_Response *const response =
+		MHD_create_response_from_buffer(answer->body_bytes, answer->body, MHD_RESPMEM_MUST_FREE);
+
+	if (response == NULL)
+		return MHD_NO;
+	answer->body = NULL; /* the response has it */
+	exchange->answer_bytes = answer->body_bytes;
+	(void)atomic_fetch_add_explicit(&server->answer_bytes, answer->body_bytes, memory_order_relaxed);
+	add_headers(response, exchange);
+
+	const enum MHD_Result result = MHD_queue_response(exchange->connection, answer->status, response);
+
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* ---- who may ask ---------------------------------------------------------------------------------- */
+
+static const char *header_of(const struct exchange *exchange, const char *name)
+{
+	const char *const value = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);
+
+	return value != NULL ? value : "";
+}
+
+static enum MHD_Result count_host(void *context, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+	(void)kind;
+	(void)value;
+	*(unsigned int *)context += strcasecmp(key, "Host") == 0;
+	return MHD_YES;
+}
+
+/* The address of this machine that the client has reached: it can be named, as an address, without doubt. */
+static bool is_address_reached(const struct exchange *exchange, const char *name)
+{
+	const union MHD_ConnectionInfo *const info =
+		MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct sockaddr_storage address;
+	socklen_t size = sizeof(address);
+	char text[NI_MAXHOST];
+
+	return info != NULL && getsockname(info->connect_fd, (struct sockaddr *)&address, &size) == 0 &&
+	       getnameinfo((const struct sockaddr *)&address, size, text, sizeof(text), NULL, 0,
+			   NI_NUMERICHOST) == 0 &&
+	       hm_host_is_same(name, text);
+}
+
+/*
+ * A page of somebody else's can make a browser ask us under its own name, if that name is made to resolve to
+ * our address.  What the browser then sends as Host is that name.
+ */
+static bool is_host_known(const struct exchange *exchange, const char *name)
+{
+	const struct hm_http_access *const access = &exchange->server->options.access;
+
+	if (hm_host_is_loopback(name) || hm_host_is_same(name, access->address.name))
+		return true;
+	for (size_t i = 0; i < access->host_name_count; i++)
+		if (hm_host_is_same(name, access->host_names[i]))
+			return true;
+	return access->is_any_address && is_address_reached(exchange, name);
+}
+
+static bool check_host(struct exchange *exchange, const char *version)
+{
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	const char *const text = header_of(exchange, "Host");
+	struct hm_host host;
+	unsigned int count = 0;
+
+	(void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_host, &count);
+	if (count == 0 && strcmp(version, "HTTP/1.0") == 0)
+		return true; /* no browser */
+	if (count != 1 || !hm_host_parse(text, &host) || host.name[0] == '\0') {
+		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the request needs one Host header, with a name");
+		return false;
+	}
+	if (!is_host_known(exchange, host.name)) {
+		hm_http_say(answer, MHD_HTTP_FORBIDDEN,
+			    "not served under the name %s, as a page of somebody else's could ask for it; "
+			    "start the server with: heapmark serve --allow-host %s ...",
+			    host.name, host.name);
+		return false;
+	}
+	exchange->job.request.host = text;
+	return true;
+}
+
+static bool check_token(struct exchange *exchange)
+{
+	const char *const token = exchange->server->options.access.token;
+
+	if (token == NULL || hm_bearer_matches(header_of(exchange, "Authorization"), token))
+		return true;
+	hm_http_say(&exchange->job.answer, MHD_HTTP_UNAUTHORIZED,
+		    "a token is needed: curl -H \"Authorization: Bearer $(cat TOKEN-FILE)\" ...");
+	return false;
+}
+
+/* ---- what is asked -------------------------------------------------------------------------------- */
+
+static bool is_path_of(const struct hm_http_route *route, const char *path)
+{
+	const size_t length = strlen(route->path);
+
+	if (length > 0 && route->path[length - 1] == '*')
+		return strncmp(path, route->path, length - 1) == 0;
+	return strcmp(path, route->path) == 0;
+}
+
+static bool find_route(struct exchange *exchange, const char *method)
+{
+	static const struct {
+		const char *name;
+		enum hm_http_method method;
+	} methods[] = { { "GET", HM_HTTP_GET }, { "HEAD", HM_HTTP_HEAD }, { "POST", HM_HTTP_POST } };
+	struct hm_http_request *const request = &exchange->job.request;
+	struct hm_http_answer *const answer = &exchange->job.answer;
+
+	if (!hm_http_path(exchange->target, exchange->path, sizeof(exchange->path))) {
+		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the path cannot be understood");
+		return false;
+	}
+	request->path = exchange->path;
+	request->query = hm_http_query(exchange->target);
+	exchange->route = exchange->server->options.routes;
+	while (exchange->route->path != NULL && !is_path_of(exchange->route, request->path))
+		exchange->route++;
+	if (exchange->route->path == NULL) {
+		exchange->route = NULL;
+		hm_http_say(answer, MHD_HTTP_NOT_FOUND, "nothing is here; / lists what is");
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (strcmp(method, methods[i].name) == 0)
+			request->method = methods[i].method;
+	if ((exchange->route->methods & request->method) == 0) {
+		hm_http_say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "only %s here",
+			    (exchange->route->methods & HM_HTTP_POST) != 0 ? "GET, HEAD and POST"
+									   : "GET and HEAD");
+		return false;
+	}
+	return true;
+}
+
+/* Returns false where the body is too long, and the answer says so. */
+static bool take_body(struct exchange *exchange, const char *data, size_t size_bytes)
+{
+	const size_t needed = exchange->job.request.body_bytes + size_bytes + 1;
+
+	if (needed > HM_HTTP_BODY_BYTES_MAX)
+		return false;
+	if (needed > exchange->body_room) {
+		const size_t room = needed < 4096 ? 4096 : 2 * needed;
+		char *const body = realloc(exchange->body, room);
+
+		if (body == NULL)
+			return false;
+		exchange->body = body;
+		exchange->body_room = room;
+	}
+	memcpy(exchange->body + needed - 1 - size_bytes, data, size_bytes);
+	exchange->body[needed - 1] = '\0';
+	exchange->job.request.body_bytes += size_bytes;
+	return true;
+}
+
+/* ---- work ----------------------------------------------------------------------------------------- */
+
+static struct exchange *exchange_of(struct hm_work *work)
+{
+	return (struct exchange *)work; /* its first member */
+}
+
+static uint64_t run_work(struct hm_work *work)
+{
+	struct exchange *const exchange = exchange_of(work);
+
+	return exchange->route->work(exchange->server->options.context, &exchange->job);
+}
+
+static void end_work(struct hm_work *work, bool abandoned)
+{
+	struct exchange *const exchange = exchange_of(work);
+
+	if (abandoned) {
+		if (exchange->job.kept != NULL)
+			exchange->job.release(exchange->job.kept);
+		hm_http_say(&exchange->job.answer, MHD_HTTP_SERVICE_UNAVAILABLE, "the server ends");
+	}
+	exchange->stage = STAGE_DONE;
+	MHD_resume_connection(
+		exchange->connection); /* takes the daemon's lock: its thread sees all of the above */
+}
+
+static enum MHD_Result begin_work(struct exchange *exchange)
+{
+	struct hm_worker *const worker = &exchange->server->workers[exchange->route->worker];
+
+	if (!hm_worker_reserve(worker)) {
+		hm_http_say(&exchange->job.answer, MHD_HTTP_SERVICE_UNAVAILABLE,
+			    "%d requests are under way already; try again", HM_HTTP_JOBS_MAX);
+		return send_answer(exchange);
+	}
+	exchange->job.request.body = exchange->body != NULL ? exchange->body : "";
+	exchange->work = (struct hm_work){ .run = run_work, .done = end_work };
+	exchange->stage = STAGE_WORKING;
+	MHD_suspend_connection(exchange->connection);
+	hm_worker_add(worker, &exchange->work);
+	return MHD_YES;
+}
+
+/* ---- libmicrohttpd's side ------------------------------------------------------------------------- */
+
+/* Called with the first line of each request: what it returns is *state of the calls below. */
+static void *begin_exchange(void *context, const char *target, struct MHD_Connection *connection)
+{
+	struct exchange *const exchange = calloc(1, sizeof(*exchange));
+
+	if (exchange == NULL)
+		return NULL;
+	exchange->server = context;
+	exchange->connection = connection;
+	exchange->target = strdup(target);
+	exchange->job.request.host = "";
+	if (exchange->target != NULL)
+		return exchange;
+	free(exchange);
+	return NULL;
+}
+
+static void end_exchange(void *context, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct exchange *const exchange = *state;
+
+	(void)context;
+	(void)connection;
+	(void)code;
+	if (exchange == NULL)
+		return;
+	(void)atomic_fetch_sub_explicit(&exchange->server->answer_bytes, exchange->answer_bytes,
+					memory_order_relaxed);
+	free(exchange->job.answer.body);
+	free(exchange->body);
+	free(exchange->target);
+	free(exchange);
+	*state = NULL;
+}
+
+static enum MHD_Result advance(void *context, struct MHD_Connection *connection, const char *url,
+			       const char *method, const char *version, const char *data, size_t *data_bytes,
+			       void **state)
+{
+	struct exchange *const exchange = *state;
+
+	(void)context;
+	(void)connection;
+	(void)url;
+	if (exchange == NULL)
+		return MHD_NO; /* there was no memory: closes the connection */
+	if (exchange->stage == STAGE_DONE)
+		return send_answer(exchange);
+	if (exchange->stage == STAGE_HEADERS) {
+		if (!check_host(exchange, version) || !check_token(exchange) || !find_route(exchange, method))
+			return send_answer(exchange);
+		exchange->stage = STAGE_BODY;
+		return MHD_YES; /* called again for the body, or for its absence */
+	}
+	if (*data_bytes == 0)
+		return exchange->job.answer.body == NULL ? begin_work(exchange) : send_answer(exchange);
+	/* An answer cannot be given in a call with data: the rest of a body that is too long is passed over.
+	 */
+	if (exchange->job.answer.body == NULL && !take_body(exchange, data, *data_bytes))
+		hm_http_say(&exchange->job.answer, MHD_HTTP_CONTENT_TOO_LARGE,
+			    "a body has at most %d bytes here", HM_HTTP_BODY_BYTES_MAX);
+	*data_bytes = 0;
+	return MHD_YES;
+}
+
+/* What libmicrohttpd has to say about clients that go away or send rubbish is of no use to anybody. */
+static void ignore_message(void *context, const char *format, va_list arguments)
+{
+	(void)context;
+	(void)format;
+	(void)arguments;
+}
+
+static struct MHD_Daemon *start_daemon(struct hm_http_server *server, int descriptor)
+{
+	return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG,
+				0, NULL, NULL, advance, server, MHD_OPTION_EXTERNAL_LOGGER, ignore_message,
+				NULL, MHD_OPTION_LISTEN_SOCKET, descriptor, MHD_OPTION_URI_LOG_CALLBACK,
+				begin_exchange, server, MHD_OPTION_NOTIFY_COMPLETED, end_exchange, server,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned int)HM_HTTP_CONNECTIONS_MAX,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HM_HTTP_HEADER_BYTES_MAX,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)HM_HTTP_TIMEOUT_SECONDS,
+				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+}
+
+int hm_http_start(const struct hm_http_options *options, int descriptor, struct hm_http_server **ret_server)
+{
+	struct hm_http_server *const server = calloc(1, sizeof(*server));
+	unsigned int started = 0;
+	int error = 0;
+
+	if (server == NULL) {
+		(void)close(descriptor);
+		return -ENOMEM;
+	}
+	server->options = *options;
+	while (error == 0 && started < HM_HTTP_WORKERS) {
+		error = hm_worker_start(&server->workers[started], HM_HTTP_JOBS_MAX);
+		started += error == 0;
+	}
+	if (error == 0) {
+		errno = 0;
+		server->daemon = start_daemon(server, descriptor);
+		if (server->daemon == NULL)
+			error = errno != 0 ? -errno : -ENOMEM;
+	}
+	if (error == 0) {
+		*ret_server = server;
+		return 0;
+	}
+	/* libmicrohttpd has closed the socket where it could not start */
+	if (started < HM_HTTP_WORKERS)
+		(void)close(descriptor);
+	while (started > 0)
+		hm_worker_stop(&server->workers[--started]);
+	free(server);
+	return error;
+}
+
+void hm_http_stop(struct hm_http_server *server)
+{
+	/* First: a connection that waits for a worker must go on before the daemon can end. */
+	for (unsigned int i = 0; i < HM_HTTP_WORKERS; i++)
+		hm_worker_stop(&server->workers[i]);
+	MHD_stop_daemon(server->daemon);
+	free(server);
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The parts of an HTTP request that `heapmark serve` takes apart itself: whatever anybody may have sent.
+ *
+ * Nothing here allocates, and nothing is written beyond the sizes given; text is bytes up to a NUL.
+ */
+#ifndef HM_TOOLS_HTTP_TEXT_H
+#define HM_TOOLS_HTTP_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { HM_HOST_BYTES_MAX = 256 }; /* DNS names have at most 253 characters */
+
+/*
+ * Decodes the path of a request's target, "/a%20b?c=d" to "/a b".  False where it does not begin with '/',
+ * has a '%' without two digits behind it, holds an encoded NUL, or does not fit.
+ */
+bool hm_http_path(const char *target, char *ret_path, size_t path_bytes);
+
+/* What follows the '?' of the target, or "" where there is none.  Points into `target`. */
+const char *hm_http_query(const char *target);
+
+enum hm_query {
+	HM_QUERY_ABSENT,
+	HM_QUERY_FOUND,
+	HM_QUERY_BAD, /* too long, or wrongly encoded: it is there, and cannot be taken for something else */
+};
+
+/* The first value of `key` in "a=1&b=2", decoded; where there is no '=' behind it, "". */
+enum hm_query hm_query_find(const char *query, const char *key, char *ret_value, size_t value_bytes);
+
+/* A Host header, or the address to listen at. */
+struct hm_host {
+	char name[HM_HOST_BYTES_MAX]; /* lower case; of an IPv6 address without brackets; without a final dot
+				       */
+	uint16_t port;                /* 0: none was given, or 0 */
+	bool has_port;
+};
+
+/* Takes "name", "name:1", "[::1]:1" apart.  False where it is none of them; a name may be empty. */
+bool hm_host_parse(const char *text, struct hm_host *ret_host);
+
+/* Whether the name stands for this machine and nothing else: localhost, *.localhost, 127.0.0.0/8, ::1. */
+bool hm_host_is_loopback(const char *name);
+
+/* Whether two names are the same host: equal but for case, or two spellings of one IP address. */
+bool hm_host_is_same(const char *name, const char *other);
+
+/*
+ * Whether an Authorization header is "Bearer TOKEN".  The time it takes depends on the header alone, so it
+ * does not tell how much of a guess was right.
+ */
+bool hm_bearer_matches(const char *authorization, const char *token);
+
+#endif
