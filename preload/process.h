@@ -38,6 +38,7 @@ struct hm_process {
 	_Atomic uint64_t token;        /* another one in each process; 0: not prepared yet */
 	_Atomic uint32_t thread_count; /* that have been seen: numbers their seeds */
 	uint64_t start_ticks;          /* as in the ledger */
+	struct hm_ledger_intervals intervals; /* until there is a ledger, which has them from then on */
 };
 
 /* Never NULL. */

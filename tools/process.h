@@ -30,6 +30,9 @@ struct hm_process_ledger {
  */
 int hm_process_open_ledger(pid_t pid, struct hm_process_ledger *ret_ledger);
 
+/* The number of its parent; 0: unknown, or it has ended. */
+pid_t hm_process_parent(pid_t pid);
+
 struct hm_process_memory {
 	uint64_t resident_bytes; /* VmRSS */
 	uint64_t peak_bytes;     /* VmHWM */

@@ -50,6 +50,7 @@ extern const struct hm_verb hm_verb_dump;
 extern const struct hm_verb hm_verb_top;
 extern const struct hm_verb hm_verb_flame;
 extern const struct hm_verb hm_verb_diff;
+extern const struct hm_verb hm_verb_rate;
 extern const struct hm_verb hm_verb_check;
 extern const struct hm_verb hm_verb_symbolize;
 
