@@ -8,6 +8,7 @@
 #include "preload/lifecycle.h"
 #include "preload/next.h"
 #include "preload/peak.h"
+#include "preload/probes.h"
 #include "preload/process.h"
 #include "preload/stacks.h"
 #include "preload/thread.h"
@@ -240,6 +241,7 @@ static void evict(struct hm_ledger_file *ledger, uint64_t address)
 	struct hm_live_value old;
 
 	if (hm_filter_may_contain((uintptr_t)address) && hm_live_take(ledger, address, &old)) {
+		hm_probe_free(address);
 		count_freed(ledger, &old);
 		hm_ledger_lose(ledger, HM_LOSS_MISSED_FREE);
 	}
@@ -257,6 +259,8 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 	};
 
 	evict(ledger, address);
+	hm_probe_alloc(address, size_bytes, weight);
+
 	if (hm_live_insert(ledger, address, &value)) {
 		struct hm_ledger_stack *const stack = hm_ledger_unit(ledger, value.stack_unit);
 
@@ -267,6 +271,7 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 		value.stack_unit = hm_ledger_header(ledger)->dropped_unit;
 		hm_stack_add_alloc(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
 		hm_stack_add_freed(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
+		hm_probe_free(address); /* the real one will not be noticed */
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);
 	}
 	/* relaxed: asked at exit.  Read first: the line is shared by all threads. */
@@ -298,7 +303,11 @@ void hm_recorder_end(uint64_t address, size_t size_bytes, float weight)
 
 bool hm_recorder_take(uint64_t address, struct hm_live_value *ret_value)
 {
-	return is_recording() && hm_live_take(&hm_ledger, address, ret_value);
+	const bool is_taken = is_recording() && hm_live_take(&hm_ledger, address, ret_value);
+
+	if (is_taken)
+		hm_probe_free(address);
+	return is_taken;
 }
 
 void hm_recorder_freed_value(const struct hm_live_value *value)
@@ -311,7 +320,12 @@ void hm_recorder_put_back(uint64_t address, const struct hm_live_value *value)
 {
 	struct hm_ledger_file *const ledger = &hm_ledger;
 
-	if (is_recording() && !hm_live_insert(ledger, address, value)) {
+	if (!is_recording())
+		return;
+	if (hm_live_insert(ledger, address, value)) {
+		/* It was said to be free before realloc was tried, while the address could not be another's. */
+		hm_probe_alloc(address, value->size_bytes, value->weight);
+	} else {
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);
 		count_freed(ledger, value);
 	}
