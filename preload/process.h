@@ -35,9 +35,9 @@ enum hm_process_state {
 struct hm_process {
 	_Atomic uint32_t state; /* enum hm_process_state */
 	uint32_t pid;
-	_Atomic uint64_t token;        /* another one in each process; 0: not prepared yet */
-	_Atomic uint32_t thread_count; /* that have been seen: numbers their seeds */
-	uint64_t start_ticks;          /* as in the ledger */
+	_Atomic uint64_t token;               /* another one in each process; 0: not prepared yet */
+	_Atomic uint32_t thread_count;        /* that have been seen: numbers their seeds */
+	uint64_t start_ticks;                 /* as in the ledger */
 	struct hm_ledger_intervals intervals; /* until there is a ledger, which has them from then on */
 };
 

@@ -323,7 +323,8 @@ void hm_recorder_put_back(uint64_t address, const struct hm_live_value *value)
 	if (!is_recording())
 		return;
 	if (hm_live_insert(ledger, address, value)) {
-		/* It was said to be free before realloc was tried, while the address could not be another's. */
+		/* It was said to be free before realloc was tried, while the address could not be another's.
+		 */
 		hm_probe_alloc(address, value->size_bytes, value->weight);
 	} else {
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);

@@ -222,7 +222,8 @@ struct hm_ledger_header {
 	uint32_t frames_kept_max; /* HEAPMARK_FRAMES */
 	uint32_t reserved_identity[21];
 
-	/* 240: written by tools with one pwrite of 8 bytes, read by the process at each sample and checkpoint */
+	/* 240: written by tools with one pwrite of 8 bytes, read by the process at each sample and checkpoint
+	 */
 	/* Mean bytes between samples; 1: every allocation; 0: dormant. */
 	_Atomic uint64_t control_interval_bytes;
 	/* 1: leave the ledger at exit, somebody will turn it into a profile. */

@@ -104,8 +104,9 @@ static void say_intervals(struct commenting *commenting, const struct hm_snapsho
 	if (snapshot->longest_interval_bytes > snapshot->interval_bytes) {
 		struct hm_text *const text = begin_line(commenting);
 
-		hm_text_add(text, snapshot->longest_interval_bytes == 1 ? "before that, every allocation counted"
-									: "before that, up to ");
+		hm_text_add(text, snapshot->longest_interval_bytes == 1
+					  ? "before that, every allocation counted"
+					  : "before that, up to ");
 		if (snapshot->longest_interval_bytes > 1) {
 			hm_text_add_size(text, snapshot->longest_interval_bytes);
 			hm_text_add(text, " to a sample on average: the figures are estimates");
@@ -306,8 +307,7 @@ const char *hm_profile_comment_value(const struct hm_profile *profile, const cha
 	const char *value = NULL;
 
 	for (uint32_t index = 0; index < profile->comment_count; index++) {
-		const char *const found =
-			value_of(hm_profile_string(profile, profile->comments[index]), key);
+		const char *const found = value_of(hm_profile_string(profile, profile->comments[index]), key);
 
 		if (found == NULL)
 			continue;
