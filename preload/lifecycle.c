@@ -101,6 +101,11 @@ static void fill_header(struct hm_ledger_file *ledger, uint64_t interval_bytes, 
 	atomic_init(&header->control_interval_bytes, interval_bytes);
 	atomic_init(&header->control_supervised, supervised);
 	hm_memory_tell(header);
+	/* relaxed: what another thread notes at this very moment, it notes again at its next look */
+	atomic_init(&header->intervals.longest_bytes,
+		    atomic_load_explicit(&hm_process->intervals.longest_bytes, memory_order_relaxed));
+	atomic_init(&header->intervals.slept,
+		    atomic_load_explicit(&hm_process->intervals.slept, memory_order_relaxed));
 	/* release [header.ready] */
 	atomic_store_explicit(&header->state, HM_LEDGER_RECORDING, memory_order_release);
 }

@@ -39,6 +39,7 @@ struct hm_process {
 	_Atomic uint32_t thread_count;                /* that have been seen: numbers their seeds */
 	uint64_t start_ticks;                         /* as in the ledger */
 	struct hm_ledger_header *_Atomic told_ledger; /* which says where our memory lies: memory.h */
+	struct hm_ledger_intervals intervals; /* until there is a ledger, which has them from then on */
 };
 
 /* Never NULL. */

@@ -8,6 +8,7 @@
 #include "preload/lifecycle.h"
 #include "preload/next.h"
 #include "preload/peak.h"
+#include "preload/probes.h"
 #include "preload/process.h"
 #include "preload/stacks.h"
 #include "preload/thread.h"
@@ -50,6 +51,30 @@ static void stand_aside(struct hm_thread *thread, size_t size_bytes)
 }
 
 /*
+ * Whether the figures are exact, and of everything, depends on every interval that a thread has sampled with.
+ * relaxed: statistics.  Read first: the line is shared by all threads, and nothing changes nearly always.
+ */
+static void note_interval(uint64_t interval_bytes)
+{
+	struct hm_ledger_intervals *const intervals =
+		is_recording() ? &hm_ledger_header(&hm_ledger)->intervals : &hm_process->intervals;
+
+	if (interval_bytes == 0) {
+		if (atomic_load_explicit(&intervals->slept, memory_order_relaxed) == 0)
+			atomic_store_explicit(&intervals->slept, 1, memory_order_relaxed);
+		return;
+	}
+
+	uint64_t longest_bytes = atomic_load_explicit(&intervals->longest_bytes, memory_order_relaxed);
+
+	while (longest_bytes < interval_bytes &&
+	       !atomic_compare_exchange_weak_explicit(&intervals->longest_bytes, &longest_bytes,
+						      interval_bytes, memory_order_relaxed,
+						      memory_order_relaxed))
+		;
+}
+
+/*
  * A guard that is up belongs to a frame further out, or was left behind by a longjmp.  The second is as rare
  * as it would be grave, the thread being never sampled again, so the stack is searched for that frame.
  */
@@ -72,11 +97,37 @@ static void pass_over(struct hm_thread *thread, size_t size_bytes)
 {
 	float ignored_weight;
 
-	if (is_recording())
+	if (is_recording()) {
 		(void)hm_sampler_decide(&thread->sampler, size_bytes, hm_lifecycle_interval_bytes(),
 					&ignored_weight);
-	else
+		note_interval(thread->sampler.interval_bytes);
+	} else {
 		hm_sampler_undo(&thread->sampler, size_bytes);
+	}
+}
+
+/*
+ * Whether an allocation that is due is a sample, of a process that is ready for it.  A fork child that sleeps
+ * starts its ledger when one of its threads looks up for the second time: through it the child is woken, and
+ * most children have come to their end by then.
+ */
+static bool decide(struct hm_thread *thread, size_t size_bytes, const void *caller, float *ret_weight)
+{
+	/* relaxed: prepared by this thread, or before the state was seen to be recording */
+	const uint64_t token = atomic_load_explicit(&hm_process->token, memory_order_relaxed);
+	const uint64_t interval_bytes = hm_lifecycle_interval_bytes();
+	const bool is_known = thread->process_token == token;
+
+	if (!is_known)
+		adopt(thread, token, size_bytes);
+
+	const bool is_hit = hm_sampler_decide(&thread->sampler, size_bytes, interval_bytes, ret_weight);
+	const bool is_asleep = is_known && interval_bytes == 0;
+
+	note_interval(thread->sampler.interval_bytes);
+	/* A call of the allocator to itself is part of one that was looked at already. */
+	return (is_hit || is_asleep) && !hm_next_is_allocator(caller) &&
+	       (is_recording() || hm_lifecycle_start()) && is_hit;
 }
 
 bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame, float *ret_weight)
@@ -90,19 +141,10 @@ bool hm_recorder_begin(size_t size_bytes, const void *caller, const void *frame,
 	}
 	thread->busy_frame = (uintptr_t)frame;
 
-	if (!is_recording() && !hm_lifecycle_prepare(caller)) {
+	if (!is_recording() && !hm_lifecycle_prepare(caller))
 		stand_aside(thread, size_bytes);
-	} else {
-		/* relaxed: prepared by this thread, or before the state was seen to be recording */
-		const uint64_t token = atomic_load_explicit(&hm_process->token, memory_order_relaxed);
-
-		if (thread->process_token != token)
-			adopt(thread, token, size_bytes);
-		/* A call of the allocator to itself is part of one that was looked at already. */
-		sampled = hm_sampler_decide(&thread->sampler, size_bytes, hm_lifecycle_interval_bytes(),
-					    ret_weight) &&
-			  !hm_next_is_allocator(caller) && (is_recording() || hm_lifecycle_start());
-	}
+	else
+		sampled = decide(thread, size_bytes, caller, ret_weight);
 	if (!sampled)
 		thread->busy_frame = 0;
 	return sampled;
@@ -199,6 +241,7 @@ static void evict(struct hm_ledger_file *ledger, uint64_t address)
 	struct hm_live_value old;
 
 	if (hm_filter_may_contain((uintptr_t)address) && hm_live_take(ledger, address, &old)) {
+		hm_probe_free(address);
 		count_freed(ledger, &old);
 		hm_ledger_lose(ledger, HM_LOSS_MISSED_FREE);
 	}
@@ -216,6 +259,7 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 	};
 
 	evict(ledger, address);
+	hm_probe_alloc(address, size_bytes, weight);
 
 	if (hm_live_insert(ledger, address, &value)) {
 		struct hm_ledger_stack *const stack = hm_ledger_unit(ledger, value.stack_unit);
@@ -227,6 +271,7 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 		value.stack_unit = hm_ledger_header(ledger)->dropped_unit;
 		hm_stack_add_alloc(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
 		hm_stack_add_freed(hm_ledger_unit(ledger, value.stack_unit), size_bytes, weight);
+		hm_probe_free(address); /* the real one will not be noticed */
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);
 	}
 	/* relaxed: asked at exit.  Read first: the line is shared by all threads. */
@@ -258,7 +303,11 @@ void hm_recorder_end(uint64_t address, size_t size_bytes, float weight)
 
 bool hm_recorder_take(uint64_t address, struct hm_live_value *ret_value)
 {
-	return is_recording() && hm_live_take(&hm_ledger, address, ret_value);
+	const bool is_taken = is_recording() && hm_live_take(&hm_ledger, address, ret_value);
+
+	if (is_taken)
+		hm_probe_free(address);
+	return is_taken;
 }
 
 void hm_recorder_freed_value(const struct hm_live_value *value)
@@ -271,7 +320,13 @@ void hm_recorder_put_back(uint64_t address, const struct hm_live_value *value)
 {
 	struct hm_ledger_file *const ledger = &hm_ledger;
 
-	if (is_recording() && !hm_live_insert(ledger, address, value)) {
+	if (!is_recording())
+		return;
+	if (hm_live_insert(ledger, address, value)) {
+		/* It was said to be free before realloc was tried, while the address could not be another's.
+		 */
+		hm_probe_alloc(address, value->size_bytes, value->weight);
+	} else {
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);
 		count_freed(ledger, value);
 	}

@@ -2,14 +2,15 @@
 #include "preload/sampler.h"
 
 #include "preload/float.h"
+#include "proto/ledger.h"
 
 #include <string.h>
 
 /*
- * How far a thread goes before it looks at the control word again: a sleeping one wakes within 16 MiB of
- * allocations, and one that drew a long distance notices a shorter interval.
+ * How far a thread goes before it looks at the control word again: a sleeping one wakes within this, and one
+ * that drew a long distance notices a shorter interval.
  */
-static const int64_t CHECKPOINT_BYTES = 16 * 1024 * 1024;
+static const int64_t CHECKPOINT_BYTES = HM_CHECKPOINT_BYTES;
 
 void hm_sampler_seed(struct hm_sampler *sampler, uint64_t seed)
 {
@@ -51,11 +52,16 @@ static void set_countdown(struct hm_sampler *sampler, int64_t distance_bytes)
 	sampler->countdown_bytes = sampler->is_point ? distance_bytes : CHECKPOINT_BYTES;
 }
 
-static void fall_asleep(struct hm_sampler *sampler)
+/* A distance from here, by the interval that is now in force. */
+static void begin_anew(struct hm_sampler *sampler, uint64_t interval_bytes)
 {
-	sampler->interval_bytes = 0;
-	sampler->is_point = false;
-	sampler->countdown_bytes = CHECKPOINT_BYTES;
+	sampler->interval_bytes = interval_bytes;
+	if (interval_bytes != 0) {
+		set_countdown(sampler, draw_distance(sampler, interval_bytes));
+	} else {
+		sampler->is_point = false; /* asleep */
+		sampler->countdown_bytes = CHECKPOINT_BYTES;
+	}
 }
 
 static float weight_of(size_t size_bytes, uint64_t interval_bytes)
@@ -65,36 +71,46 @@ static float weight_of(size_t size_bytes, uint64_t interval_bytes)
 	return (float)(1.0 / hm_float_one_minus_exp(((double)size_bytes + 1.0) / (double)interval_bytes));
 }
 
+/*
+ * At a checkpoint: draws there, and looks at the bytes of the allocation that lie behind it.  True where a
+ * point is among them; else the countdown is set.
+ *
+ * An allocation that began before the checkpoint belongs to the interval that was in force there, all of it:
+ * half of it under another one would be neither's weight.  What a tool has changed applies to the next.
+ */
+static bool look_behind_checkpoint(struct hm_sampler *sampler, int64_t covered_bytes, uint64_t interval_bytes)
+{
+	const int64_t before_bytes = sampler->countdown_bytes + covered_bytes; /* as before the fast path */
+	const int64_t behind_bytes = covered_bytes - before_bytes;
+
+	if (before_bytes <= 0)
+		sampler->interval_bytes = interval_bytes;
+	if (sampler->interval_bytes == 0) {
+		begin_anew(sampler, interval_bytes);
+		return false;
+	}
+
+	const int64_t distance_bytes = draw_distance(sampler, sampler->interval_bytes);
+
+	if (behind_bytes > distance_bytes)
+		return true;
+	if (sampler->interval_bytes == interval_bytes)
+		set_countdown(sampler, distance_bytes - behind_bytes);
+	else
+		begin_anew(sampler, interval_bytes);
+	return false;
+}
+
 static bool decide(struct hm_sampler *sampler, size_t size_bytes, uint64_t interval_bytes, float *ret_weight)
 {
-	int64_t covered_bytes = hm_sampler_covered_bytes(size_bytes);
-
-	if (!sampler->is_point) {
-		int64_t distance_bytes =
-			sampler->countdown_bytes + covered_bytes; /* as before the fast path */
-
-		if (interval_bytes == 0) {
-			fall_asleep(sampler);
-			return false;
-		}
-		/* The checkpoint lies inside this allocation: draw there, and look at the bytes behind it. */
-		covered_bytes -= distance_bytes;
-		sampler->interval_bytes = interval_bytes;
-		distance_bytes = draw_distance(sampler, interval_bytes);
-		if (covered_bytes <= distance_bytes) {
-			set_countdown(sampler, distance_bytes - covered_bytes);
-			return false;
-		}
-	}
+	if (!sampler->is_point &&
+	    !look_behind_checkpoint(sampler, hm_sampler_covered_bytes(size_bytes), interval_bytes))
+		return false;
 	*ret_weight = weight_of(size_bytes, sampler->interval_bytes);
 
 	/* What this allocation has left behind its first point does not matter: the next draw starts after
 	 * it. */
-	sampler->interval_bytes = interval_bytes;
-	if (interval_bytes == 0)
-		fall_asleep(sampler);
-	else
-		set_countdown(sampler, draw_distance(sampler, interval_bytes));
+	begin_anew(sampler, interval_bytes);
 	return true;
 }
 

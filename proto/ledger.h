@@ -101,6 +101,9 @@ enum {
 	HM_OWN_RANGES_MAX = 31, /* some ten are mapped in a process of 100,000 live samples */
 
 	HM_TICKS_PER_SECOND = 16, /* ages: 30 bits of them last two years */
+
+	/* A thread looks at control_interval_bytes at least once while it allocates so much. */
+	HM_CHECKPOINT_BYTES = 16 * 1024 * 1024,
 };
 
 /* Counters are fixed-point, so that adding is one atomic instruction and taking away is exact. */
@@ -201,6 +204,15 @@ struct hm_ledger_range {
 	_Atomic uint64_t size_bytes;
 };
 
+/*
+ * The intervals with which threads have sampled, as they noticed them; a tool may change the one in force at
+ * any time.  Both grow only.
+ */
+struct hm_ledger_intervals {
+	_Atomic uint64_t longest_bytes; /* 1: every figure is exact; 0: nobody has sampled yet */
+	_Atomic uint64_t slept;         /* 1: a thread has allocated asleep: the figures leave that out */
+};
+
 struct hm_ledger_header {
 	/* 0: who wrote this, written once before [header.ready] */
 	char magic[8];
@@ -222,7 +234,8 @@ struct hm_ledger_header {
 	uint32_t frames_kept_max; /* HEAPMARK_FRAMES */
 	uint32_t reserved_identity[21];
 
-	/* 240: written by tools with one pwrite of 8 bytes, read by the process at each sample */
+	/* 240: written by tools with one pwrite of 8 bytes, read by the process at each sample and checkpoint
+	 */
 	/* Mean bytes between samples; 1: every allocation; 0: dormant. */
 	_Atomic uint64_t control_interval_bytes;
 	/* 1: leave the ledger at exit, somebody will turn it into a profile. */
@@ -235,7 +248,8 @@ struct hm_ledger_header {
 	_Atomic uint32_t module_count;         /* index of the last module given out */
 	_Atomic uint32_t has_samples;          /* 0: nothing was ever sampled */
 	_Atomic uint64_t losses[HM_LOSS_ROOM]; /* indexed by enum hm_loss */
-	uint64_t reserved_seldom[12];
+	struct hm_ledger_intervals intervals;
+	uint64_t reserved_seldom[10];
 
 	/* 512 */
 	struct hm_ledger_segment live_segments[HM_SEGMENTS_MAX];

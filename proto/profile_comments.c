@@ -10,6 +10,8 @@ enum { LINE_BYTES = 512 };
 
 static const char key_prefix[] = "#heapmark.";
 static const char loss_prefix[] = "loss.";
+static const char longest_key[] = "longest_interval_bytes";
+static const char slept_key[] = "slept";
 static const char age_prefix[] = "age_ms.";
 
 struct commenting {
@@ -45,6 +47,8 @@ static void say_who(struct commenting *commenting, const struct hm_snapshot *sna
 		hm_text_add(text, "asleep when this was taken");
 	} else if (snapshot->interval_bytes == 1) {
 		hm_text_add(text, "every allocation counted");
+		if (snapshot->longest_interval_bytes > 1)
+			hm_text_add(text, " since the rate was changed");
 	} else {
 		hm_text_add(text, "one sample per ");
 		hm_text_add_size(text, snapshot->interval_bytes);
@@ -92,6 +96,28 @@ static uint64_t count_skipped(const struct hm_snapshot_skipped *skipped)
 {
 	return skipped->references + skipped->late + skipped->records + skipped->counters + skipped->modules +
 	       skipped->strings;
+}
+
+/* What the rate has been: a tool may have changed it. */
+static void say_intervals(struct commenting *commenting, const struct hm_snapshot *snapshot)
+{
+	if (snapshot->longest_interval_bytes > snapshot->interval_bytes) {
+		struct hm_text *const text = begin_line(commenting);
+
+		hm_text_add(text, snapshot->longest_interval_bytes == 1
+					  ? "before that, every allocation counted"
+					  : "before that, up to ");
+		if (snapshot->longest_interval_bytes > 1) {
+			hm_text_add_size(text, snapshot->longest_interval_bytes);
+			hm_text_add(text, " to a sample on average: the figures are estimates");
+		}
+		end_line(commenting);
+	}
+	if (snapshot->slept) {
+		hm_text_add(begin_line(commenting),
+			    "asleep at times: what was allocated meanwhile is not among the figures");
+		end_line(commenting);
+	}
 }
 
 static void say_state(struct commenting *commenting, const struct hm_snapshot *snapshot)
@@ -202,6 +228,7 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 	const uint64_t sample_count = totals.sample_count;
 
 	say_who(&commenting, snapshot, producer, sample_count);
+	say_intervals(&commenting, snapshot);
 	say_peak(&commenting, snapshot, &totals.peak);
 	say_state(&commenting, snapshot);
 
@@ -215,6 +242,10 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 	tell_number(&commenting, "start_time_ns", snapshot->start_realtime_ns);
 	tell_text(&commenting, "state", snapshot->finished ? "finished" : "recording");
 	tell_number(&commenting, "interval_bytes", snapshot->interval_bytes);
+	if (snapshot->longest_interval_bytes > snapshot->interval_bytes)
+		tell_number(&commenting, longest_key, snapshot->longest_interval_bytes);
+	if (snapshot->slept)
+		tell_number(&commenting, slept_key, 1);
 	tell_number(&commenting, "samples", sample_count);
 	tell_number(&commenting, "frames_max", snapshot->frames_kept_max);
 	tell_peak(&commenting, snapshot, &totals.peak);
@@ -238,6 +269,15 @@ static const char *behind(const char *text, const char *prefix)
 	const size_t length = strlen(prefix);
 
 	return strncmp(text, prefix, length) == 0 ? text + length : NULL;
+}
+
+/* What the comment says of `key`; NULL where it says something else. */
+static const char *value_of(const char *comment, const char *key)
+{
+	const char *const name = behind(comment, key_prefix);
+	const char *const rest = name != NULL ? behind(name, key) : NULL;
+
+	return rest != NULL && *rest == '=' ? rest + 1 : NULL;
 }
 
 static void read_loss(const char *comment, uint64_t losses[HM_LOSS_KINDS])
@@ -267,15 +307,13 @@ const char *hm_profile_comment_value(const struct hm_profile *profile, const cha
 	const char *value = NULL;
 
 	for (uint32_t index = 0; index < profile->comment_count; index++) {
-		const char *const comment = hm_profile_string(profile, profile->comments[index]);
-		const char *const name = behind(comment, key_prefix);
-		const char *const rest = name != NULL ? behind(name, key) : NULL;
+		const char *const found = value_of(hm_profile_string(profile, profile->comments[index]), key);
 
-		if (rest == NULL || *rest != '=')
+		if (found == NULL)
 			continue;
-		if (value != NULL && strcmp(value, rest + 1) != 0)
+		if (value != NULL && strcmp(value, found) != 0)
 			return NULL;
-		value = rest + 1;
+		value = found;
 	}
 	return value;
 }
@@ -293,4 +331,22 @@ void hm_profile_comment_ages(const struct hm_profile *profile, double ret_means_
 
 		ret_means_seconds[age] = value != NULL ? (double)strtoull(value, NULL, 10) / 1000 : -1;
 	}
+}
+
+struct hm_profile_intervals hm_profile_comment_intervals(const struct hm_profile *profile)
+{
+	struct hm_profile_intervals intervals = {
+		.longest_bytes = profile->period > 0 ? (uint64_t)profile->period : 0,
+	};
+
+	for (uint32_t index = 0; index < profile->comment_count; index++) {
+		const char *const comment = hm_profile_string(profile, profile->comments[index]);
+		const char *const longest = value_of(comment, longest_key);
+		const uint64_t longest_bytes = longest != NULL ? strtoull(longest, NULL, 10) : 0;
+
+		if (longest_bytes > intervals.longest_bytes)
+			intervals.longest_bytes = longest_bytes;
+		intervals.slept |= value_of(comment, slept_key) != NULL;
+	}
+	return intervals;
 }

@@ -8,6 +8,7 @@
 #include "proto/profile_read.h"
 #include "proto/snapshot.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,16 @@ void hm_profile_comment_ages(const struct hm_profile *profile, double ret_means_
  * several that differ: the profile was merged from those of several processes, or moments.
  */
 const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key);
+
+/*
+ * Reads back with which intervals samples were drawn: the period is only the last of them, and 0 where the
+ * process was asleep at last.
+ */
+struct hm_profile_intervals {
+	uint64_t longest_bytes; /* 1: the figures are exact; 0: unknown */
+	bool slept;             /* what was allocated meanwhile is not among the figures */
+};
+struct hm_profile_intervals hm_profile_comment_intervals(const struct hm_profile *profile);
 
 /* Reads back what was lost; 0 for kinds of which a profile says nothing. */
 void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_losses[HM_LOSS_KINDS]);

@@ -210,6 +210,11 @@ static int read_identity(struct reading *reading, const struct hm_snapshot_optio
 	snapshot->supervised = atomic_load_explicit(&header->control_supervised, memory_order_relaxed) == 1;
 	snapshot->interval_bytes =
 		atomic_load_explicit(&header->control_interval_bytes, memory_order_relaxed);
+	snapshot->longest_interval_bytes =
+		atomic_load_explicit(&header->intervals.longest_bytes, memory_order_relaxed);
+	if (snapshot->longest_interval_bytes < snapshot->interval_bytes)
+		snapshot->longest_interval_bytes = snapshot->interval_bytes; /* not noticed yet */
+	snapshot->slept = atomic_load_explicit(&header->intervals.slept, memory_order_relaxed) != 0;
 
 	snapshot->realtime_ns = options->realtime_ns;
 	if (snapshot->finished && end_ns != 0) {

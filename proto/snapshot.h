@@ -181,8 +181,10 @@ struct hm_snapshot {
 	/* When the most was in use; 0: nothing was ever, or it is not known when.  The mark lags behind a
 	 * heap that grows (preload/peak.h), so where there is more in use now, the peak is now. */
 	uint64_t peak_realtime_ns;
-	bool at_peak;            /* `inuse` of all stacks is what was in use then */
-	uint64_t interval_bytes; /* in force now; 1: every allocation; 0: dormant */
+	bool at_peak;                    /* `inuse` of all stacks is what was in use then */
+	uint64_t interval_bytes;         /* in force now; 1: every allocation; 0: dormant */
+	uint64_t longest_interval_bytes; /* that samples were ever drawn with; 1: the figures are exact */
+	bool slept;                      /* what was allocated meanwhile is not among the figures */
 	uint32_t frames_kept_max;
 	uint64_t ledger_bytes;          /* length of the file */
 	uint64_t losses[HM_LOSS_KINDS]; /* indexed by enum hm_loss */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* heapmark check: is a file what it should be, what is in it, and what was lost on the way? */
 #include "proto/profile_check.h"
+#include "proto/profile_comments.h"
 #include "tools/cli.h"
 #include "tools/input.h"
 #include "tools/ledger.h"
@@ -103,14 +104,22 @@ static struct hm_shown time_text(uint64_t realtime_ns)
 	return text;
 }
 
-static void print_rate(const char *name, uint64_t interval_bytes)
+/* `longest_bytes`: that samples were drawn with before the rate was changed, where it was. */
+static void print_rate(uint64_t interval_bytes, uint64_t longest_bytes, bool slept)
 {
 	if (interval_bytes == 0)
-		print_fact(name, "0: asleep");
+		print_fact("rate", "0: asleep");
 	else if (interval_bytes == 1)
-		print_fact(name, "1: every allocation, figures are exact");
+		print_fact("rate", "1: every allocation%s",
+			   longest_bytes <= 1 && !slept ? ", figures are exact" : "");
 	else
-		print_fact(name, "one sample for %s on average", hm_show_bytes((double)interval_bytes).text);
+		print_fact("rate", "one sample for %s on average",
+			   hm_show_bytes((double)interval_bytes).text);
+	if (longest_bytes > 1 && longest_bytes > interval_bytes)
+		print_fact("rate before", "up to %s to a sample on average: figures are estimates",
+			   hm_show_bytes((double)longest_bytes).text);
+	if (slept)
+		print_fact("asleep", "at times: what was allocated meanwhile is not among the figures");
 }
 
 static void print_figures(const char *name, const struct hm_figures *figures)
@@ -143,7 +152,7 @@ static void print_ledger(const struct hm_snapshot *snapshot, const struct hm_inp
 	print_fact("executable", "%s", snapshot->executable[0] != '\0' ? snapshot->executable : "unknown");
 	print_fact("started", "%s", time_text(snapshot->start_realtime_ns).text);
 	print_fact("as of", "%s", time_text(snapshot->realtime_ns).text);
-	print_rate("rate", snapshot->interval_bytes);
+	print_rate(snapshot->interval_bytes, snapshot->longest_interval_bytes, snapshot->slept);
 	print_fact("size", "%" PRIu64 " bytes (%s)", snapshot->ledger_bytes,
 		   hm_show_bytes((double)snapshot->ledger_bytes).text);
 	print_fact("samples", "%" PRIu64 " in %" PRIu32 " stacks", totals.sample_count,
@@ -248,6 +257,7 @@ static void print_totals(const struct hm_profile *profile)
 static void print_profile(const struct hm_profile *profile)
 {
 	const uint32_t default_type = hm_profile_default_sample_type(profile);
+	const struct hm_profile_intervals intervals = hm_profile_comment_intervals(profile);
 
 	print_fact("as of", "%s", time_text((uint64_t)profile->time_ns).text);
 	if (profile->duration_ns != 0)
@@ -255,7 +265,7 @@ static void print_profile(const struct hm_profile *profile)
 	if (profile->period_type.unit != HM_PROFILE_NONE &&
 	    strcmp(hm_profile_string(profile, profile->period_type.unit), "bytes") == 0 &&
 	    profile->period >= 0)
-		print_rate("rate", (uint64_t)profile->period);
+		print_rate((uint64_t)profile->period, intervals.longest_bytes, intervals.slept);
 	print_fact("size", "%zu bytes, %zu unpacked", profile->file_bytes, profile->unpacked_bytes);
 	print_fact("contents",
 		   "%" PRIu32 " samples, %" PRIu32 " locations, %" PRIu32 " functions, %" PRIu32 " mappings",

@@ -95,7 +95,10 @@ static void make_subtitle(const struct hm_profile *profile, char subtitle[TITLE_
 	struct tm parts;
 
 	if (profile->period == 1)
-		(void)snprintf(rate, sizeof(rate), "every allocation counted");
+		(void)snprintf(rate, sizeof(rate), "every allocation counted%s",
+			       hm_profile_comment_intervals(profile).longest_bytes > 1
+				       ? " since the rate was changed"
+				       : "");
 	else if (profile->period > 1)
 		(void)snprintf(rate, sizeof(rate), "one sample for %s allocated on average",
 			       hm_show_bytes((double)profile->period).text);

@@ -107,13 +107,32 @@ bool hm_ledger_is_damaged(const struct hm_snapshot *snapshot)
 	       skipped->counters != 0 || skipped->strings != 0;
 }
 
-int hm_ledger_release(int descriptor)
+/* One word that the process reads: in one write, so that it never sees half of it. */
+static int write_word(int descriptor, uint64_t word, size_t offset)
 {
-	const uint64_t unsupervised = 0;
-	const ssize_t size = pwrite(descriptor, &unsupervised, sizeof(unsupervised),
-				    offsetof(struct hm_ledger_header, control_supervised));
+	const ssize_t size = pwrite(descriptor, &word, sizeof(word), (off_t)offset);
 
-	if (size == (ssize_t)sizeof(unsupervised))
+	if (size == (ssize_t)sizeof(word))
 		return 0;
 	return size < 0 ? -errno : -EIO;
+}
+
+int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t *ret_was)
+{
+	const size_t offset = offsetof(struct hm_ledger_header, control_interval_bytes);
+	uint64_t was = 0;
+	const ssize_t size = pread(descriptor, &was, sizeof(was), (off_t)offset);
+	int error = 0;
+
+	if (size != (ssize_t)sizeof(was))
+		return size < 0 ? -errno : -EBADMSG;
+	error = write_word(descriptor, interval_bytes, offset);
+	if (error == 0)
+		*ret_was = was;
+	return error;
+}
+
+int hm_ledger_release(int descriptor)
+{
+	return write_word(descriptor, 0, offsetof(struct hm_ledger_header, control_supervised));
 }

@@ -45,6 +45,12 @@ int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, str
 bool hm_ledger_is_damaged(const struct hm_snapshot *snapshot);
 
 /*
+ * Tells the process with which mean interval to sample from now on; *ret_was is the one in force so far.
+ * Returns 0 or a negative errno; -EBADMSG where the file is too short to have one.
+ */
+int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t *ret_was);
+
+/*
  * Tells the process to write its profile itself when it ends, in place of leaving the ledger to somebody.
  * The descriptor must be writable.  Returns 0 or a negative errno.
  */

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 static const struct hm_verb *const verbs[] = {
-	&hm_verb_run,   &hm_verb_dump,  &hm_verb_top,       &hm_verb_flame, &hm_verb_diff, &hm_verb_doctor,
-	&hm_verb_check, &hm_verb_symbolize, &hm_verb_serve, &hm_verb_watch,
+	&hm_verb_run,   &hm_verb_dump,  &hm_verb_top,  &hm_verb_flame, &hm_verb_diff,      &hm_verb_doctor,
+	&hm_verb_watch, &hm_verb_serve, &hm_verb_rate, &hm_verb_check, &hm_verb_symbolize,
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };

@@ -178,6 +178,13 @@ static pid_t inner_pid_of(pid_t pid)
 	return read_status(pid, "NSpid:", value, sizeof(value)) == 0 ? atoi(strrchr(value, '\t') + 1) : 0;
 }
 
+pid_t hm_process_parent(pid_t pid)
+{
+	char value[128];
+
+	return read_status(pid, "PPid:", value, sizeof(value)) == 0 ? atoi(value) : 0;
+}
+
 int hm_process_read_memory(pid_t pid, struct hm_process_memory *ret_memory)
 {
 	char resident[128];

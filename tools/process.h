@@ -36,6 +36,9 @@ int hm_process_open_ledger(pid_t pid, struct hm_process_ledger *ret_ledger);
  */
 pid_t hm_process_running_thread(pid_t pid);
 
+/* The number of its parent; 0: unknown, or it has ended. */
+pid_t hm_process_parent(pid_t pid);
+
 struct hm_process_memory {
 	uint64_t resident_bytes; /* VmRSS */
 	uint64_t peak_bytes;     /* VmHWM */

@@ -51,6 +51,7 @@ extern const struct hm_verb hm_verb_top;
 extern const struct hm_verb hm_verb_flame;
 extern const struct hm_verb hm_verb_diff;
 extern const struct hm_verb hm_verb_doctor;
+extern const struct hm_verb hm_verb_rate;
 extern const struct hm_verb hm_verb_check;
 extern const struct hm_verb hm_verb_symbolize;
 extern const struct hm_verb hm_verb_serve;

@@ -55,7 +55,8 @@ static double variance_of_average(double objects, double bytes, double interval_
 static void fill_from_profile(struct hm_view *view, const struct types *types)
 {
 	const struct hm_profile *const profile = &view->profile;
-	const double interval_bytes = (double)profile->period;
+	/* Of several, the longest: rather too wide an interval than one too narrow. */
+	const double interval_bytes = (double)hm_profile_comment_intervals(profile).longest_bytes;
 
 	for (uint32_t i = 0; i < profile->sample_count; i++) {
 		const struct hm_profile_sample *const sample = &profile->samples[i];

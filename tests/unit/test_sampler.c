@@ -153,6 +153,35 @@ static void test_change_of_interval(void)
 	CHECK(fabs((estimate.objects - true_objects) / sqrt(variance)) < Z_MAX);
 }
 
+/*
+ * The allocation that reaches over a checkpoint, half on each side, when a change is noticed there: of
+ * 200,000 threads it is estimated as often as it happened.  One after sleep is not counted, the next one is.
+ */
+static void test_change_at_checkpoint(void)
+{
+	enum { THREADS = 200000, MIB = 1 << 20 };
+	static const uint64_t long_interval = UINT64_C(64) << 20;
+	struct estimate estimate = { 0 };
+	struct hm_sampler sampler = { 0 };
+	float weight;
+
+	for (uint64_t thread = 0; thread < THREADS; thread++) {
+		hm_sampler_seed(&sampler, thread * UINT64_C(0xd1342543de82ef95) + 1);
+		(void)sample(&sampler, 15 * MIB, long_interval, &weight);
+		if (sample(&sampler, 2 * MIB, 1 * MIB, &weight))
+			add(&estimate, 2 * MIB, weight);
+	}
+	CHECK(fabs((estimate.objects - THREADS) /
+		   sqrt(variance_objects(THREADS, 2 * MIB, (double)long_interval))) < Z_MAX);
+
+	hm_sampler_seed(&sampler, 1);
+	CHECK(!sample(&sampler, 0, 0, &weight));
+	CHECK(!sample(&sampler, 15 * MIB, 1, &weight));
+	CHECK(!sample(&sampler, 2 * MIB, 1, &weight));
+	CHECK(sample(&sampler, 0, 1, &weight));
+	CHECK(weight == 1.0F);
+}
+
 /* Asleep nothing is sampled; awake again within 16 MiB, without a bias. */
 static void test_dormant(void)
 {
@@ -238,6 +267,7 @@ int main(void)
 	test_first_allocation();
 	test_exact();
 	test_change_of_interval();
+	test_change_at_checkpoint();
 	test_dormant();
 	test_impossible_sizes();
 	test_long_interval();
