@@ -67,9 +67,11 @@ static uint64_t last_moment_ns(const struct hm_source *source, uint64_t modified
 			age_ns = snapshot.live[i].age_ns;
 	hm_snapshot_done(&snapshot);
 
-	const uint64_t last_ns = modified_ns + year_ns - age_ns;
+	/* Ages are in whole ticks, counted from the start: it was born up to a tick before that. */
+	const uint64_t tick_ns = NS_PER_SECOND / HM_TICKS_PER_SECOND;
+	const uint64_t born_ns = modified_ns + year_ns - age_ns - tick_ns;
 
-	return last_ns <= now_ns ? last_ns : modified_ns; /* what is yet to come is damage */
+	return born_ns > modified_ns && born_ns <= now_ns ? born_ns : modified_ns; /* later: damage */
 }
 
 int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, struct hm_snapshot *ret_snapshot,

@@ -284,8 +284,8 @@ def test_profile_of_running(place):
     status, text, errors = place.run("doctor", "p.pb.gz")
     screen = Screen(text)
     equal("exit status", (status, errors), (0, ""))
-    check("resident", abs(screen.sizes["resident"] - resident) <= 0.01 * resident, text)
-    check("the rest", abs(screen.sizes["live heap"] + screen.sizes["all else"] - resident) <= 0.01 * resident, text)
+    check("resident", abs(screen.sizes["resident"] - resident) <= 0.05 * GIB, text)
+    check("the rest", abs(screen.sizes["live heap"] + screen.sizes["all else"] - resident) <= 0.05 * GIB, text)
     equal("verdict: of the rest nothing is known", screen.verdict, "healthy")
     contains("and that is said", text, r"of the rest nothing is known$")
 
@@ -393,4 +393,6 @@ def test_terminal(place):
 
 if __name__ == "__main__":
     del sys.argv[1:4]
+    for variable in [name for name in os.environ if name.startswith("MALLOC_")]:
+        del os.environ[variable]  # meson test has glibc fill every block
     sys.exit(common.main(globals()))
