@@ -927,10 +927,10 @@ static void emit_strings_and_rest(struct writer *writer)
 		add_comment(writer, writer->options->comments[i]);
 	rest.n_comment = writer->comment_count;
 	rest.comment = writer->comments;
-	rest.default_sample_type = hm_string_table_index(&writer->strings,
-							 writer->options->default_sample_type != NULL
-								 ? writer->options->default_sample_type
-								 : default_sample_type);
+	rest.default_sample_type =
+		hm_string_table_index(&writer->strings, writer->options->default_sample_type != NULL
+								? writer->options->default_sample_type
+								: default_sample_type);
 
 	emit_strings(writer);
 	emit(writer, &rest);

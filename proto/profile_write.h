@@ -3,9 +3,9 @@
  * Snapshot -> gzip'd pprof profile (proto/profile.proto).
  *
  * Sample types, in Go's order: alloc_objects/count, alloc_space/bytes, inuse_objects/count,
- * inuse_space/bytes; the last is the default unless another is asked for.  One sample for each stack of which a value is not zero; where
- * the snapshot has ages, a stack is taken apart by a numeric label "age" (proto/ages.h), in a row.
- * The same snapshot, names and options give the same bytes.
+ * inuse_space/bytes; the last is the default unless another is asked for.  One sample for each stack of which
+ * a value is not zero; where the snapshot has ages, a stack is taken apart by a numeric label "age"
+ * (proto/ages.h), in a row. The same snapshot, names and options give the same bytes.
  *
  * Made up by us, in a mapping "[heapmark]" of addresses that no process has:
  *   [dropped]    the only frame of samples that could not be followed to their free

@@ -350,7 +350,7 @@ static int explain_absent(const struct hm_targets *targets, pid_t pid, char *ret
 	}
 }
 
-static int explain_several(struct hm_targets *targets, const struct hm_target *one,
+static int explain_several(const struct hm_targets *targets, const struct hm_target *one,
 			   const struct hm_target *other, char *ret_reason)
 {
 	return say(ret_reason, -EMLINK,
@@ -370,19 +370,41 @@ static bool is_wanted(const struct hm_target_choice *choice, const struct hm_tar
 	       (!target->is_running && pid_in_name(name, comm) == choice->pid);
 }
 
-static int open_among(struct hm_targets *targets, const struct hm_target_choice *choice,
-		      struct hm_target *ret_target, char *ret_reason)
+/* What was found so far. */
+struct search {
+	struct hm_target best;   /* open, where it can be */
+	struct hm_target second; /* closed: only what it is called counts */
+	size_t found_count;
+};
+
+/* Takes the target over. */
+static void consider(struct search *search, struct hm_target *target)
 {
-	const bool is_open_choice = choice->pid == 0 && choice->ledger == NULL;
-	struct hm_target best = { .descriptor = -1 };
-	struct hm_target second = { .descriptor = -1 };
+	struct hm_target loser = *target;
+
+	if (search->found_count++ == 0) {
+		search->best = *target;
+		return;
+	}
+	if (is_better(target, &search->best)) {
+		loser = search->best;
+		search->best = *target;
+	}
+	hm_target_close(&loser);
+	if (search->found_count == 2 || is_better(&loser, &search->second))
+		search->second = loser;
+}
+
+static int search_directory(const struct hm_targets *targets, const struct hm_target_choice *choice,
+			    struct search *ret_search)
+{
 	struct hm_process_list inner;
 	struct names names;
-	size_t found = 0;
 	const int error = names_init(&names, targets->argument);
 
+	*ret_search = (struct search){ .best.descriptor = -1, .second.descriptor = -1 };
 	if (error != 0)
-		return say(ret_reason, error, "%s: %s", targets->argument, strerror(-error));
+		return error;
 	hm_process_list_init(&inner);
 	for (size_t i = 0; i < names.count; i++) {
 		struct hm_target target;
@@ -390,41 +412,46 @@ static int open_among(struct hm_targets *targets, const struct hm_target_choice 
 		if (choice->ledger != NULL && strcmp(choice->ledger, names.texts[i]) != 0)
 			continue;
 		open_name(targets, names.texts[i], &inner, &target);
-		if (is_wanted(choice, &target, names.texts[i])) {
-			struct hm_target *const loser =
-				found == 0 || is_better(&target, &best) ? &best : &target;
-
-			if (found > 0 && (second.pid == 0 || is_better(loser, &second))) {
-				second = *loser;
-				second.descriptor = -1; /* closed below; kept for what it is called */
-			}
-			if (loser == &best) {
-				hm_target_close(&best);
-				best = target;
-			} else {
-				hm_target_close(&target);
-			}
-			found++;
-		}
+		if (is_wanted(choice, &target, names.texts[i]))
+			consider(ret_search, &target);
+		else
+			hm_target_close(&target);
 	}
 	hm_process_list_done(&inner);
 	names_done(&names);
-	if (found == 0 && choice->ledger != NULL)
+	return 0;
+}
+
+static int explain_none(const struct hm_targets *targets, const struct hm_target_choice *choice,
+			char *ret_reason)
+{
+	if (choice->ledger != NULL)
 		return say(ret_reason, -ENOENT, "no ledger %s in %s", choice->ledger, targets->argument);
-	if (found == 0 && choice->pid != 0)
+	if (choice->pid != 0)
 		return explain_absent(targets, choice->pid, ret_reason);
-	if (found == 0)
-		return say(
-			ret_reason, -ENOENT,
-			"no process has its ledger in %s yet; start one with: heapmark run -o %s COMMAND...",
-			targets->argument, targets->argument);
-	if (is_open_choice && found > 1 && second.is_running == best.is_running) {
-		hm_target_close(&best);
-		return explain_several(targets, &best, &second, ret_reason);
+	return say(ret_reason, -ENOENT,
+		   "no process has its ledger in %s yet; start one with: heapmark run -o %s COMMAND...",
+		   targets->argument, targets->argument);
+}
+
+static int open_among(const struct hm_targets *targets, const struct hm_target_choice *choice,
+		      struct hm_target *ret_target, char *ret_reason)
+{
+	const bool is_open_choice = choice->pid == 0 && choice->ledger == NULL;
+	struct search search;
+	const int error = search_directory(targets, choice, &search);
+
+	if (error != 0)
+		return say(ret_reason, error, "%s: %s", targets->argument, strerror(-error));
+	if (search.found_count == 0)
+		return explain_none(targets, choice, ret_reason);
+	if (is_open_choice && search.found_count > 1 && search.second.is_running == search.best.is_running) {
+		hm_target_close(&search.best);
+		return explain_several(targets, &search.best, &search.second, ret_reason);
 	}
-	if (best.descriptor < 0)
-		return explain_unreadable(&best, ret_reason);
-	*ret_target = best;
+	if (search.best.descriptor < 0)
+		return explain_unreadable(&search.best, ret_reason);
+	*ret_target = search.best;
 	return 0;
 }
 

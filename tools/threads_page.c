@@ -28,9 +28,10 @@ static void read_line(pid_t pid, const char *thread, const char *name, char *ret
 	hm_make_printable(ret_line);
 }
 
-static const char *state_word(char state)
+/* "...NAME) STATE ...": from the parenthesis on. */
+static const char *state_word(const char *end_of_name)
 {
-	switch (state) {
+	switch (end_of_name[1] != '\0' ? end_of_name[2] : 0) {
 	case 'R':
 		return "running";
 	case 'S':
@@ -61,8 +62,7 @@ static void print_thread(pid_t pid, const char *thread, FILE *stream)
 
 	if (end_of_name == NULL)
 		return; /* it ended while we looked */
-	(void)fprintf(stream, "thread %s \"%s\" [%s%s%s]:\n\n", thread, name,
-		      state_word(end_of_name[1] != '\0' ? end_of_name[2] : '\0'),
+	(void)fprintf(stream, "thread %s \"%s\" [%s%s%s]:\n\n", thread, name, state_word(end_of_name),
 		      wait[0] != '\0' && strcmp(wait, "0") != 0 ? ", in the kernel at " : "",
 		      strcmp(wait, "0") != 0 ? wait : "");
 }
