@@ -539,6 +539,13 @@ def test_directory(place):
             text = server.text("/metrics")[1]
             promtool("bad ones", text)
             equal("bad ones are counted", metric(text, "heapmark_ledgers_unreadable"), 5)
+            descriptors = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+            for path in ("/", "/metrics", f"/debug/pprof/heap?pid={one.pid}", "/debug/pprof/heap", "/debug/vars",
+                         "/debug/pprof/delta_heap", "/debug/pprof/heap?pid=1", "/debug/pprof/symbol"):
+                for _ in range(5):
+                    server.ask(path)
+            check("no descriptor is left open",
+                  len(os.listdir(f"/proc/{server.process.pid}/fd")) <= descriptors + 2, descriptors)
             page = server.text("/")[1]
             lacks("a name is no markup", page, "<b>")
             contains("a name is shown", page, "heapmark.&lt;b&gt;&quot;&amp;.81.ledger")
