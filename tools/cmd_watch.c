@@ -225,50 +225,51 @@ static int wait_until(struct watch *watch, uint64_t due_ns)
 	}
 }
 
-static void say_end(const struct watch *watch, int signal_number)
+/* Gives the screen back; the last figures stay, as a line. */
+static void leave_screen(struct watch *watch)
 {
 	char line[HM_WATCH_LINE_BYTES];
 
+	hm_watch_screen_leave(&watch->screen);
 	if (watch->has_screen && watch->line_count > 0) {
 		hm_watch_line(&watch->screen.last, line);
 		(void)puts(line);
 	}
 	(void)fflush(stdout);
-	if (signal_number == 0)
-		hm_say("%s has ended; %s allocated, %s in use when it was last seen", watch->title,
-		       hm_show_bytes(watch->last.alloc_bytes).text,
-		       hm_show_bytes(watch->last.inuse_bytes).text);
+}
+
+static void say_end(const struct watch *watch)
+{
+	hm_say("%s has ended; %s allocated, %s in use when it was last seen", watch->title,
+	       hm_show_bytes(watch->last.alloc_bytes).text, hm_show_bytes(watch->last.inuse_bytes).text);
 }
 
 /* Returns an exit status. */
 static int watch_process(struct watch *watch)
 {
 	uint64_t due_ns = now_ns();
+	enum look result = LOOK_DONE;
 	int signal_number = 0;
 
-	for (;;) {
+	while (signal_number == 0) {
 		struct hm_watch_figures figures;
-		const enum look result = look(watch, &figures);
 
-		if (result == LOOK_DONE)
-			show(watch, &figures);
-		if (result == LOOK_FAILED)
-			return HM_EXIT_USAGE;
-		if (result == LOOK_ENDED)
+		result = look(watch, &figures);
+		if (result != LOOK_DONE)
 			break;
-		if (ferror(stdout) != 0)
-			return HM_EXIT_USAGE;
-		if (watch->line_count == watch->line_count_max)
-			return hm_watch_screen_leave(&watch->screen), HM_EXIT_DONE;
+		show(watch, &figures);
+		if (watch->line_count == watch->line_count_max || ferror(stdout) != 0)
+			break;
 		due_ns += (uint64_t)(watch->every_seconds * NS_PER_SECOND);
 		if (due_ns < now_ns()) /* we were stopped: not one look for each that was missed */
 			due_ns = now_ns();
 		signal_number = wait_until(watch, due_ns);
-		if (signal_number != 0)
-			break;
 	}
-	hm_watch_screen_leave(&watch->screen);
-	say_end(watch, signal_number);
+	leave_screen(watch);
+	if (result == LOOK_ENDED)
+		say_end(watch);
+	if (result == LOOK_FAILED || ferror(stdout) != 0)
+		return HM_EXIT_USAGE;
 	return signal_number == 0 || signal_number == SIGINT ? HM_EXIT_DONE : HM_EXIT_SIGNAL + signal_number;
 }
 

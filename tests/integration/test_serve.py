@@ -602,6 +602,53 @@ def test_ends(place):
             equal("cut off while it is served: status", status, 503)
 
 
+def start_as(pid, start):
+    """Starts processes until one has this number.  None: the kernel does not let us choose, or others are faster."""
+    for _ in range(50):
+        try:
+            with open("/proc/sys/kernel/ns_last_pid", "w") as stream:
+                stream.write(str(pid - 1))
+        except OSError:
+            return None
+        process = start()
+        if process.pid == pid:
+            return process
+        process.kill()
+        process.communicate()
+    return None
+
+
+def test_reused_number(place):
+    """The number of a process that has ended is given to another one, which has the library too."""
+    with steps(place) as subject, Server(place, str(subject.pid)) as server:
+        watch = place.start(TOOL, "watch", "--every", "86400", str(subject.pid))
+        watch.stdout.readline()
+        do(subject, "c")
+        pid = subject.pid
+        subject.kill()
+        subject.communicate()
+        equal("watch has ended with the first", watch.wait(timeout=PATIENCE_SECONDS), 0)
+        watch.communicate()
+        other = start_as(pid, lambda: place.start(os.path.join(place.path, "steps"), LD_PRELOAD=LIBRARY,
+                                                  HEAPMARK_RATE="1"))
+        if other is None:
+            return
+        try:
+            wait_ready(other)
+            file = server.profile(place, "/debug/pprof/heap")
+            equal("served: the first", pprof.read(file).total("churn_blocks").alloc_space, CHURNED_BYTES)
+            check("served: marked", any("has ended" in comment for comment in pprof.read(file).comments))
+            text = server.text("/metrics")[1]
+            equal("metrics: ended, and no memory of the other's",
+                  (metric(text, "heapmark_process_running"), metric(text, "process_threads")), (0, None))
+            with Server(place, str(pid)) as another:
+                file = another.profile(place, "/debug/pprof/heap")
+                equal("the other, for who asks for it", pprof.read(file).total("churn_blocks").alloc_space, 0)
+        finally:
+            other.kill()
+            other.communicate()
+
+
 def test_access(place):
     with steps(place) as subject:
         with Server(place, "--allow-host", "Profiles.example", str(subject.pid)) as server:
