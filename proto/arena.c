@@ -9,7 +9,7 @@
 /* Headers older than Linux 5.17 lack them; a kernel that does too refuses the call, and nothing depends on
  * it. */
 #ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d61
+#define PR_SET_VMA 0x53564d41
 #endif
 #ifndef PR_SET_VMA_ANON_NAME
 #define PR_SET_VMA_ANON_NAME 0
