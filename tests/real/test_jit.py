@@ -45,7 +45,8 @@ def test_java(session):
     command = [java, "-XX:+UseSerialGC", "-Xmx64m", "-cp", ".", "Squares"]
     plain = session.run(command)
     session.equal("java: status without the library", plain.status, 3)
-    check_at_all_rates(session, "java", command, plain, {"os::malloc": 0.9, "Arena::grow": 0.1})
+    # How much else there is beside os::malloc depends on what the machine compiles meanwhile: 89 % to 93 % were seen.
+    check_at_all_rates(session, "java", command, plain, {"os::malloc": 0.85, "Arena::grow": 0.1})
 
 
 real.main({"node": test_node, "java": test_java})

@@ -349,43 +349,43 @@ static uint64_t next_random(struct wandering *wandering)
 	return wandering->random >> 33;
 }
 
-static int wander(struct wandering *wandering, int depth);
+static unsigned wander(struct wandering *wandering, int depth);
 
 /* Keeps a frame pointer, since its frame has a size that is known when it runs. */
-__attribute__((noinline)) static int wander_with_room(struct wandering *wandering, int depth)
+__attribute__((noinline)) static unsigned wander_with_room(struct wandering *wandering, int depth)
 {
 	char *const room = __builtin_alloca(next_random(wandering) % 3 * 48 + 16);
 
 	room[0] = (char)depth;
-	return wander(wandering, depth) + room[0];
+	return wander(wandering, depth) + (unsigned)room[0];
 }
 
 /* Its caller's FP is a variable here, and has another value each time. */
-__attribute__((noinline)) static int wander_with_variable(struct wandering *wandering, int depth)
+__attribute__((noinline)) static unsigned wander_with_variable(struct wandering *wandering, int depth)
 {
 	uint64_t variable = next_random(wandering);
-	int sum = 0;
+	unsigned sum = 0;
 
 	for (int turn = 0; turn < 2; turn++) {
 		__asm__ volatile("" : "+b"(variable));
-		sum += wander(wandering, depth) + (int)variable;
+		sum += wander(wandering, depth) + (unsigned)variable;
 		variable++;
 	}
 	return sum;
 }
 
-__attribute__((noinline)) static int wander_realigned(struct wandering *wandering, int depth)
+__attribute__((noinline)) static unsigned wander_realigned(struct wandering *wandering, int depth)
 {
 	_Alignas(64) volatile char aligned[64] = { 0 };
 
-	return wander(wandering, depth) + aligned[depth % 64];
+	return wander(wandering, depth) + (unsigned)aligned[depth % 64];
 }
 
-__attribute__((noinline)) static int wander(struct wandering *wandering, int depth)
+__attribute__((noinline)) static unsigned wander(struct wandering *wandering, int depth)
 {
-	static int (*const ways[3])(struct wandering *, int) = { wander_with_room, wander_with_variable,
-								 wander_realigned };
-	int sum = 0;
+	static unsigned (*const ways[3])(struct wandering *, int) = { wander_with_room, wander_with_variable,
+								      wander_realigned };
+	unsigned sum = 0;
 
 	for (uint64_t turns = next_random(wandering) % 4; turns > 0 && wandering->steps > 0; turns--) {
 		wandering->steps--;
@@ -403,7 +403,7 @@ __attribute__((noinline)) static int wander(struct wandering *wandering, int dep
 static void test_wandering(void)
 {
 	struct wandering wandering = { .random = 4711, .steps = 200000 };
-	int sum = 0;
+	unsigned sum = 0;
 
 	while (wandering.steps > 0)
 		sum += wander(&wandering, 24);

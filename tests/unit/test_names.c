@@ -240,7 +240,7 @@ static void act(void *context, int descriptor)
 	case CHILD_EXITS:
 		_exit(3);
 	case CHILD_LOOPS:
-		for (volatile int i = 0;; i++)
+		for (volatile unsigned i = 0;; i++)
 			;
 	case CHILD_IS_SILENT:
 		pause();
