@@ -112,7 +112,7 @@ def test_cxx(session):
 
 
 def test_python(session):
-    outcome, paths = session.profile([real.find("python3"), "-c", PYTHON], "64K", environment={"PYTHONMALLOC": "malloc"})
+    outcome, paths = session.profile([real.find("python3"), "-c", PYTHON], "4K", environment={"PYTHONMALLOC": "malloc"})
     session.equal("python3: status", outcome.status, 0)
     test_all_readers(session, paths)
 

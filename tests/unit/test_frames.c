@@ -827,7 +827,7 @@ static void test_without_libunwind(void)
 		CHECK(visits.frames >= 1);
 		CHECK(hm_frame_module(visits.last[0]) != 0);
 		CHECK((uintptr_t)visit_alone < hm_frame_address(visits.last[0]) &&
-		      hm_frame_address(visits.last[0]) < (uintptr_t)visit_alone + 200);
+		      hm_frame_address(visits.last[0]) < (uintptr_t)visit_alone + 600);
 		_exit(check_failed_count != 0);
 	}
 
