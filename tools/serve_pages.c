@@ -176,7 +176,7 @@ static const struct link links[] = {
 	{ "delta_heap", "", "What was allocated since this was last asked for, and what is in use now" },
 	{ "heap", "debug=1", "What is in use, and what was allocated; seconds=N: the change in N seconds" },
 	{ "symbol", "", "Function names for addresses, to be sent by POST" },
-	{ "threads", "debug=2", "The threads, and where they wait" },
+	{ "threads", "debug=2", "The threads, where they wait, and their stacks" },
 };
 
 /* The part of the query that chooses a process goes on into the links. */
@@ -282,6 +282,7 @@ uint64_t hm_serve_cmdline(void *context, struct hm_http_job *job)
 
 uint64_t hm_serve_threads(void *context, struct hm_http_job *job)
 {
+	struct hm_serve *const serve = context;
 	struct hm_target target;
 	struct page page = { 0 };
 	int error = -ESRCH;
@@ -290,7 +291,7 @@ uint64_t hm_serve_threads(void *context, struct hm_http_job *job)
 		return 0;
 	page_begin(&page);
 	if (target.is_running && page.stream != NULL)
-		error = hm_threads_page_print(target.pid, page.stream);
+		error = hm_threads_page_print(target.pid, &serve->symbols, page.stream);
 	page_end(&page, job, plain);
 	if (error == -ESRCH)
 		hm_http_say(&job->answer, 404, "process %d has ended, and its threads with it",

@@ -299,7 +299,9 @@ def test_pprof(place):
         status, headers, content = server.ask("/debug/pprof/cmdline")
         equal("cmdline", content.split(b"\0")[1:], [b"an argument"])
         contains("index", server.text("/debug/pprof/")[1], r'href="/debug/pprof/heap\?debug=1"')
-        contains("threads", server.text("/debug/pprof/threads?debug=2")[1], rf'\b{subject.pid}\b')
+        threads = server.text("/debug/pprof/threads?debug=2")[1]
+        contains("threads: head", threads, rf'^thread {subject.pid} "steps" \[sleeping in read\]:$')
+        contains("threads: the stack", threads, r"^read\(\)\n\t\S+(\n.+)*\nmain\(\)\n\t/\S+/steps\S+$")
 
         equal("symbol: GET", server.text("/debug/pprof/symbol")[1], "num_symbols: 1\n")
         address = re.search(r"#\t(0x[0-9a-f]+)\tretain_blocks", text)[1]
