@@ -38,7 +38,6 @@ struct Options {
 	uint64_t n = 1000000;
 	unsigned rounds = 3;
 	std::string output; /* empty: standard output */
-	std::string self;   /* this program */
 	std::string library;
 	std::string heapmark;
 };
@@ -318,7 +317,6 @@ Options default_options()
 	const std::filesystem::path here = self.parent_path();
 	Options options;
 
-	options.self = self.string();
 	options.library = (here.parent_path() / "preload/libheapmark.so").string();
 	options.heapmark = (here.parent_path() / "tools/heapmark").string();
 	return options;
