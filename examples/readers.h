@@ -14,7 +14,7 @@
  * The flavour of liburcu is "memb": a reader costs two plain stores and no barrier, since the writer has the
  * kernel (membarrier) put the barriers into all threads.  The pointer itself is a C11 atomic and not
  * rcu_xchg_pointer, which is a call of a library that was built without the thread sanitizer: it would not
- *see the order that the exchange establishes.
+ * see the order that the exchange establishes.
  */
 #ifndef EXAMPLES_READERS_H
 #define EXAMPLES_READERS_H
