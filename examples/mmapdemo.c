@@ -119,29 +119,40 @@ static bool parse_count(const char *text, uint64_t *ret_count)
 
 static void print_help(void)
 {
-	printf("Usage: mmapdemo [BUFFERS]\n"
+	printf("Usage: mmapdemo [BUFFERS [wait]]\n"
 	       "Maps BUFFERS buffers of 1 MiB (%d by default), fills them, gives them back to a pool that "
 	       "never\n"
-	       "unmaps any, and prints its figures.\n"
+	       "unmaps any, and prints its figures.  With `wait` it stays until its standard input ends.\n"
 	       "\n"
 	       "To see that the heap is not where the memory is:\n"
 	       "  LD_PRELOAD=libheapmark.so HEAPMARK_RATE=1 mmapdemo\n"
 	       "  heapmark top heapmark.mmapdemo.*.pb.gz\n"
-	       "  heapmark check heapmark.mmapdemo.*.pb.gz | grep resident\n",
+	       "  heapmark check heapmark.mmapdemo.*.pb.gz | grep resident\n"
+	       "and, while it waits:\n"
+	       "  heapmark doctor heapmark.mmapdemo.*.ledger\n",
 	       BUFFERS_DEFAULT);
+}
+
+/* Idle, as a server between two bursts. */
+static void wait_for_end_of_input(void)
+{
+	while (getchar() != EOF)
+		continue;
 }
 
 int main(int argc, char **argv)
 {
 	uint64_t count = BUFFERS_DEFAULT;
+	const bool waits = argc == 3 && strcmp(argv[2], "wait") == 0;
 
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		print_help();
 		return EXIT_SUCCESS;
 	}
-	if (argc > 2 || (argc == 2 && !parse_count(argv[1], &count))) {
+	if (argc > 3 || (argc == 3 && !waits) || (argc > 1 && !parse_count(argv[1], &count))) {
 		fprintf(stderr,
-			"mmapdemo: BUFFERS must be one whole number from 1 to %d; type: mmapdemo %d\n",
+			"mmapdemo: BUFFERS must be one whole number from 1 to %d, alone or before the word "
+			"wait; type: mmapdemo %d\n",
 			BUFFERS_MAX, BUFFERS_DEFAULT);
 		return EXIT_USAGE;
 	}
@@ -159,5 +170,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "mmapdemo: cannot write the figures: %s\n", strerror(errno));
 		return EXIT_FAILURE;
 	}
+	if (waits)
+		wait_for_end_of_input();
 	return EXIT_SUCCESS;
 }
