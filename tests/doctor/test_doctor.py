@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 import test_tools as common  # noqa: E402
@@ -60,6 +61,14 @@ def resident_bytes(pid):
         return int(re.search(r"^VmRSS:\s+(\d+) kB", status.read(), re.MULTILINE)[1]) * KIB
 
 
+def wait_for_rest(pid, running_count=0):
+    """Until no more threads than these run.  One that is on its way into a call, or out of a stop, is not asleep yet."""
+    def runs(thread):
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "R"
+
+    wait_until(lambda: sum(map(runs, Path(f"/proc/{pid}/task").iterdir())) <= running_count)
+
+
 class Program:
     """A program of ours under the library, which has said that it is ready."""
 
@@ -87,12 +96,14 @@ def near(name, size, expected, slack=0.0):
     check(name, abs(size - expected) <= deviation, f"{size / MIB:.2f} MiB for {expected / MIB:.2f} +- {deviation / MIB:.2f}")
 
 
-def each_allocator(place, cause, seconds=0.0):
-    """Runs the cause under each allocator, and yields what doctor says of it."""
+def each_allocator(place, cause, seconds=0.0, at_rest=False):
+    """Runs the cause under each allocator, and yields what doctor says of it, once all of it sleeps if at_rest."""
     for allocator, file in ALLOCATORS.items():
         inner = common.Place(place.path, allocator)
         inner.name = f"{cause}, {allocator}"
         program = Program(inner, [CAUSES, cause], file)
+        if at_rest:
+            wait_for_rest(program.pid)
         time.sleep(seconds)  # for ages: nothing is asserted of how long it was
         screen = program.examine(inner)
         resident = resident_bytes(program.pid)
@@ -155,7 +166,7 @@ def test_mmap(place):
 
 
 def test_threads(place):
-    for name, program, screen, resident in each_allocator(place, "threads"):
+    for name, program, screen, resident in each_allocator(place, "threads", at_rest=True):
         stacks = screen.sizes["thread stacks"]
         equal(f"{name}: verdict", screen.verdict, "threads")
         adds_up(name, screen, resident)
@@ -329,6 +340,7 @@ def test_does_not_notice(place):
     """Threads are found where they wait, and go on waiting."""
     program = Program(place, [WAITS])
     for _ in range(5):
+        wait_for_rest(program.pid, running_count=1)
         page = subprocess.run([PRINT_THREADS, str(program.pid)], capture_output=True, check=True, text=True).stdout
     threads = page.split("\n\n")
     found = {}

@@ -790,8 +790,14 @@ def test_prometheus(place):
     prometheus = None
     try:
         with Server(place, "ledgers") as server:
-            wait_until(lambda: metric(server.text("/metrics")[1], "hashmap_overflow_ratio",
-                                      f'{{pid="{mapdemo.pid}",comm="mapdemo"}}') is not None)
+            labels = f'{{pid="{mapdemo.pid}",comm="mapdemo"}}'
+
+            def is_filled():
+                text = server.text("/metrics")[1]
+                return metric(text, "hashmap_overflow_ratio", labels) is not None and \
+                    metric(text, "heapmark_inuse_bytes", labels) > 1e6
+
+            wait_until(is_filled)
             mapdemo.send_signal(signal.SIGSTOP)  # figures stand still; it is read all the same
             with open(os.path.join(place.path, "prometheus.yml"), "w") as stream:
                 stream.write("global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: heapmark\n  static_configs:\n"
@@ -816,7 +822,6 @@ def test_prometheus(place):
 
             wait_until(lambda: query("heapmark_inuse_bytes") and query("hashmap_overflow_ratio"))
             text = server.text("/metrics")[1]
-            labels = f'{{pid="{mapdemo.pid}",comm="mapdemo"}}'
             for name in ("heapmark_inuse_bytes", "hashmap_overflow_ratio", "hashmap_bucket_count"):
                 results = query(name)
                 equal(f"{name}: series", [(result["metric"]["pid"], result["metric"]["comm"]) for result in results],
