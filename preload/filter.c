@@ -3,7 +3,6 @@
 
 #include "preload/cc.h"
 #include "preload/memory.h"
-#include "preload/rmw.h"
 
 #include <stddef.h>
 
@@ -71,7 +70,8 @@ static void add(_Atomic uint8_t *counter, uint32_t amount)
 		if (value == STUCK)
 			return;
 		sum = value + amount < STUCK ? (uint8_t)(value + amount) : STUCK;
-	} while (!hm_rmw_exchange_byte(counter, &value, sum));
+	} while (!atomic_compare_exchange_weak_explicit(counter, &value, sum, memory_order_seq_cst,
+							memory_order_relaxed));
 }
 
 static void take_one(_Atomic uint8_t *counter)
@@ -82,7 +82,8 @@ static void take_one(_Atomic uint8_t *counter)
 	do {
 		if (value == STUCK || value == 0)
 			return;
-	} while (!hm_rmw_exchange_byte(counter, &value, (uint8_t)(value - 1)));
+	} while (!atomic_compare_exchange_weak_explicit(counter, &value, (uint8_t)(value - 1),
+							memory_order_relaxed, memory_order_relaxed));
 }
 
 static void count_in(uintptr_t shape, uintptr_t address)

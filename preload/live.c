@@ -4,7 +4,6 @@
 #include "preload/cc.h"
 #include "preload/filter.h"
 #include "preload/ledger_file.h"
-#include "preload/rmw.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -73,10 +72,12 @@ static inline bool claim(struct hm_ledger_live_bucket *bucket, uint32_t index, u
 	uint32_t generation = atomic_load_explicit(&bucket->values[index].generation, memory_order_acquire);
 
 	*ret_generation = generation;
-	/* The stores that follow are ordered behind the exchange by their own release [live.claim]. */
+	/* relaxed: the stores that follow are ordered behind it by their own release [live.claim] */
 	return generation % 2 == 0 &&
 	       atomic_load_explicit(&bucket->addresses[index], memory_order_relaxed) == address &&
-	       hm_rmw_exchange(&bucket->values[index].generation, &generation, generation + 1);
+	       atomic_compare_exchange_strong_explicit(&bucket->values[index].generation, &generation,
+						       generation + 1, memory_order_relaxed,
+						       memory_order_relaxed);
 }
 
 static void settle(struct hm_ledger_live_value *value, uint32_t generation)

@@ -53,7 +53,6 @@
 #define HM_PRELOAD_PEAK_H
 
 #include "preload/cc.h"
-#include "preload/rmw.h"
 #include "preload/thread.h"
 #include "proto/ledger.h"
 
@@ -61,6 +60,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/single_threaded.h>
 
 enum {
 	HM_PEAK_SHARDS_LOG2 = 6, /* threads that run at once have mostly one each, up to a few dozen */
@@ -127,6 +127,13 @@ static inline uint64_t hm_peak_add(struct hm_peak_counter *counter, uint64_t cha
 	       change_fixed;
 }
 
+/* While there is one thread nobody contends for the sum.  As the C library's malloc asks; a thread made by a
+ * bare clone is not counted, and adds to the sum too. */
+static inline bool hm_peak_is_alone(void)
+{
+	return __libc_single_threaded != 0;
+}
+
 static inline void hm_peak_count_in_shard(struct hm_ledger_header *header, uint64_t change_fixed)
 {
 	struct hm_peak_counter *const shard = hm_peak_shard();
@@ -151,14 +158,13 @@ static inline void hm_peak_before_alloc(const struct hm_ledger_header *header, s
 
 static inline void hm_peak_after_alloc(struct hm_ledger_header *header, uint64_t bytes_fixed)
 {
-	if (!hm_rmw_is_alone()) {
+	if (!hm_peak_is_alone()) {
 		hm_peak_count_in_shard(header, bytes_fixed);
 		return;
 	}
-	hm_rmw_add(&hm_peak_sum.bytes_fixed, bytes_fixed, memory_order_acq_rel);
 
-	/* relaxed: only a signal handler can have changed it; and whoever raises the mark looks again */
-	const uint64_t sum_fixed = atomic_load_explicit(&hm_peak_sum.bytes_fixed, memory_order_relaxed);
+	const uint64_t sum_fixed = hm_peak_add(&hm_peak_sum, bytes_fixed);
+	/* relaxed: whoever raises the mark looks again */
 	const uint64_t mark = atomic_load_explicit(&header->peak_mark, memory_order_relaxed);
 
 	if (HM_UNLIKELY(hm_peak_is_exceeded(mark, sum_fixed)))
@@ -168,8 +174,8 @@ static inline void hm_peak_after_alloc(struct hm_ledger_header *header, uint64_t
 static inline void hm_peak_before_free(struct hm_ledger_header *header, struct hm_ledger_stack *stack,
 				       uint64_t bytes_fixed)
 {
-	if (hm_rmw_is_alone())
-		hm_rmw_add(&hm_peak_sum.bytes_fixed, -bytes_fixed, memory_order_acq_rel);
+	if (hm_peak_is_alone())
+		(void)hm_peak_add(&hm_peak_sum, -bytes_fixed);
 	else
 		hm_peak_count_in_shard(header, -bytes_fixed);
 	hm_peak_keep(header, stack);

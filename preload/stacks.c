@@ -3,7 +3,6 @@
 
 #include "preload/float.h"
 #include "preload/ledger_file.h"
-#include "preload/rmw.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -272,8 +271,8 @@ static void add_estimated_alloc(struct hm_ledger_stack *stack, uint64_t size_byt
 	const struct amounts amounts = amounts_of(size_bytes, weight);
 
 	/* relaxed: statistics; freed_* of this sample come later, by way of the live table */
-	hm_rmw_add(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
-	hm_rmw_add(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
+	atomic_fetch_add_explicit(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
 	hm_float_add(&stack->alloc_objects_variance, amounts.objects_variance);
 	hm_float_add(&stack->alloc_bytes_variance, amounts.bytes_variance);
 	hm_float_leave(saved);
@@ -285,12 +284,12 @@ void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, floa
 		const struct amounts amounts = exact_amounts(size_bytes);
 
 		/* relaxed: as above */
-		hm_rmw_add(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
-		hm_rmw_add(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
+		atomic_fetch_add_explicit(&stack->alloc_objects, amounts.objects, memory_order_relaxed);
+		atomic_fetch_add_explicit(&stack->alloc_bytes, amounts.bytes, memory_order_relaxed);
 	} else {
 		add_estimated_alloc(stack, size_bytes, weight);
 	}
-	hm_rmw_add(&stack->samples, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&stack->samples, 1, memory_order_relaxed);
 }
 
 static void add_estimated_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight)
@@ -299,8 +298,8 @@ static void add_estimated_freed(struct hm_ledger_stack *stack, uint64_t size_byt
 	const struct amounts amounts = amounts_of(size_bytes, weight);
 
 	/* release [stack.free]: who sees these sees the alloc_* that came before them */
-	hm_rmw_add(&stack->freed_objects, amounts.objects, memory_order_release);
-	hm_rmw_add(&stack->freed_bytes, amounts.bytes, memory_order_release);
+	atomic_fetch_add_explicit(&stack->freed_objects, amounts.objects, memory_order_release);
+	atomic_fetch_add_explicit(&stack->freed_bytes, amounts.bytes, memory_order_release);
 	hm_float_add(&stack->freed_objects_variance, amounts.objects_variance);
 	hm_float_add(&stack->freed_bytes_variance, amounts.bytes_variance);
 	hm_float_leave(saved);
@@ -312,8 +311,8 @@ void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, floa
 		const struct amounts amounts = exact_amounts(size_bytes);
 
 		/* release [stack.free]: as above */
-		hm_rmw_add(&stack->freed_objects, amounts.objects, memory_order_release);
-		hm_rmw_add(&stack->freed_bytes, amounts.bytes, memory_order_release);
+		atomic_fetch_add_explicit(&stack->freed_objects, amounts.objects, memory_order_release);
+		atomic_fetch_add_explicit(&stack->freed_bytes, amounts.bytes, memory_order_release);
 	} else {
 		add_estimated_freed(stack, size_bytes, weight);
 	}

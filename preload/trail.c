@@ -6,7 +6,6 @@
 #include "preload/trail.h"
 
 #include "preload/cc.h"
-#include "preload/rmw.h"
 #include "preload/stacks.h"
 #include "preload/unwind_rules.h"
 
@@ -20,10 +19,29 @@ static const uintptr_t place_mask = ~(uintptr_t)(WORD_BYTES - 1);
 /* Part of the library's image, zero at first: a page that no walk was led to is not resident. */
 static struct hm_trail trails[HM_TRAILS];
 
-/* The golden ratio spreads the stacks of threads, which lie at regular distances. */
+/*
+ * Stacks of threads lie 8 MiB and a page apart, or whatever the program has asked for: both halves of the
+ * number of the page are mixed (murmur's finaliser), for a product alone leads most of them to a few places.
+ */
 static struct hm_trail *trail_of(uintptr_t stack_high)
 {
-	return &trails[(uint64_t)stack_high * UINT64_C(0x9e3779b97f4a7c15) >> (64 - HM_TRAILS_LOG2)];
+	uint64_t hash = (uint64_t)stack_high >> 12;
+
+	hash = (hash ^ hash >> 15) * UINT64_C(0xff51afd7ed558ccd);
+	hash = (hash ^ hash >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+	return &trails[hash >> (64 - HM_TRAILS_LOG2)];
+}
+
+static bool claim(struct hm_trail *trail)
+{
+	uint32_t nobody = 0;
+
+	/* relaxed: a first look, so that what another has is not asked for with a lock */
+	if (atomic_load_explicit(&trail->claimed, memory_order_relaxed) != 0)
+		return false;
+	/* acquire [trail.claim] */
+	return atomic_compare_exchange_strong_explicit(&trail->claimed, &nobody, 1, memory_order_acquire,
+						       memory_order_relaxed);
 }
 
 struct hm_trail *hm_trail_claim(uintptr_t stack_high)
@@ -31,8 +49,7 @@ struct hm_trail *hm_trail_claim(uintptr_t stack_high)
 	const uint64_t epoch = hm_unwind_rules_epoch();
 	struct hm_trail *const trail = trail_of(stack_high);
 
-	/* acquire [trail.claim] */
-	if (epoch == 0 || !hm_rmw_claim(&trail->claimed))
+	if (epoch == 0 || !claim(trail))
 		return NULL;
 	if (trail->epoch != epoch) {
 		trail->epoch = epoch;

@@ -47,7 +47,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A power of two.  With as many threads that allocate at once, six in ten have one to themselves. */
+/* A power of two.  Of 16 threads that allocate at once four in ten have one to themselves, of 4 eight in ten.
+ */
 enum { HM_TRAILS_LOG2 = 4, HM_TRAILS = 1 << HM_TRAILS_LOG2 };
 
 /*

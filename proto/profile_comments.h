@@ -47,7 +47,4 @@ struct hm_profile_intervals hm_profile_comment_intervals(const struct hm_profile
 /* Reads back what was lost; 0 for kinds of which a profile says nothing. */
 void hm_profile_comment_losses(const struct hm_profile *profile, uint64_t ret_losses[HM_LOSS_KINDS]);
 
-/* What the line "#heapmark.KEY=VALUE" says, borrowed from the profile; NULL where there is none. */
-const char *hm_profile_comment_value(const struct hm_profile *profile, const char *key);
-
 #endif
