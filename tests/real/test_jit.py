@@ -42,11 +42,11 @@ def test_node(session):
 def test_java(session):
     java, javac = real.find("java"), real.find("javac")
     session.must([javac, "-d", ".", real.INPUTS / "Squares.java"])
-    command = [java, "-XX:+UseSerialGC", "-Xmx64m", "-cp", ".", "Squares"]
+    # -Xbatch: who calls waits for the compiler, so that what is compiled does not depend on how busy the machine is.
+    command = [java, "-XX:+UseSerialGC", "-Xmx64m", "-Xbatch", "-cp", ".", "Squares"]
     plain = session.run(command)
     session.equal("java: status without the library", plain.status, 3)
-    # How much else there is beside os::malloc depends on what the machine compiles meanwhile: 89 % to 93 % were seen.
-    check_at_all_rates(session, "java", command, plain, {"os::malloc": 0.85, "Arena::grow": 0.1})
+    check_at_all_rates(session, "java", command, plain, {"os::malloc": 0.9, "Arena::grow": 0.1})
 
 
 real.main({"node": test_node, "java": test_java})
