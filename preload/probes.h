@@ -6,10 +6,9 @@
  *	otel_memory:alloc   address, bytes asked for, bytes it stands for     each sampled allocation
  *	otel_memory:free    address                                           each free of such a one
  *
- * The third argument is size times weight (docs/accuracy.md), rounded; summed up, an unbiased estimate of
- *what was allocated.  A realloc is a free and an alloc, in this order.  A block that the program reported
- *itself (heapmark.h) has bit 63 of its address set, as in the live table: it may begin where one of malloc's
- *begins.
+ * The third argument is size times weight (docs/accuracy.md), rounded: the sum of all is an unbiased estimate
+ * of what was allocated.  A realloc is a free and an alloc, in this order.  A block that the program reported
+ * itself (heapmark.h) has bit 63 of its address set, as in the live table: it may begin at one of malloc's.
  *
  * Each site is a function of its own, of which the probe is the first instruction: a tracer that reads
  * registers and no notes finds the arguments in rdi, rsi and rdx.  Where no tracer is attached, that is where
