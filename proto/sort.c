@@ -84,3 +84,19 @@ int hm_compare_u32(const void *left, const void *right, const void *context)
 	(void)context;
 	return (l > r) - (l < r);
 }
+
+uint32_t hm_first_from_u64(const uint64_t *numbers, uint32_t count, uint64_t least)
+{
+	uint32_t low = 0;
+	uint32_t high = count;
+
+	while (low < high) {
+		const uint32_t middle = low + (high - low) / 2;
+
+		if (numbers[middle] < least)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/debug_symbols.h"
 
+#include "proto/sort.h"
+
 #include <errno.h>
 #include <gelf.h>
 #include <string.h>
@@ -12,22 +14,6 @@ struct candidate {
 	uint64_t start;
 	const char *name; /* owned by elfutils; NULL: none */
 };
-
-static uint32_t first_from(const uint64_t *addresses, uint32_t count, uint64_t address)
-{
-	uint32_t low = 0;
-	uint32_t high = count;
-
-	while (low < high) {
-		const uint32_t middle = low + (high - low) / 2;
-
-		if (addresses[middle] < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
 
 static bool is_better_name(const char *fresh, const char *best)
 {
@@ -75,7 +61,7 @@ static void scan(const struct hm_debug_files *files, const uint64_t *addresses, 
 		    (type != STT_FUNC && type != STT_GNU_IFUNC))
 			continue;
 		const struct candidate fresh = { start, name };
-		for (uint32_t k = first_from(addresses, count, start);
+		for (uint32_t k = hm_first_from_u64(addresses, count, start);
 		     k < count && addresses[k] - start < symbol.st_size; k++) {
 			if (is_better(&fresh, &candidates[k]))
 				candidates[k] = fresh;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/perf_map.h"
 
+#include "proto/sort.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -78,22 +80,6 @@ static bool parse(char *line, uint64_t *ret_start, uint64_t *ret_end, const char
 	return rest[1] != '\0';
 }
 
-static uint32_t first_from(const uint64_t *addresses, uint32_t count, uint64_t address)
-{
-	uint32_t low = 0;
-	uint32_t high = count;
-
-	while (low < high) {
-		const uint32_t middle = low + (high - low) / 2;
-
-		if (addresses[middle] < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* One pass; what the lines are called is fetched afterwards, only for those that hold. */
 static void find_lines(FILE *stream, const uint64_t *addresses, uint32_t count, struct found *found)
 {
@@ -107,7 +93,8 @@ static void find_lines(FILE *stream, const uint64_t *addresses, uint32_t count, 
 	     offset = ftell(stream)) {
 		if (!parse(line, &start, &end, &name))
 			continue;
-		for (uint32_t i = first_from(addresses, count, start); i < count && addresses[i] < end; i++) {
+		for (uint32_t i = hm_first_from_u64(addresses, count, start); i < count && addresses[i] < end;
+		     i++) {
 			found[i].offset = offset + 1;
 			if (++covered == COVERED_MAX)
 				return;
