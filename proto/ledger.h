@@ -16,7 +16,7 @@
  *	                        segments of the module table and of the live table
  *
  * The file is as long as what has been granted so far (`granted_bytes`, grown ahead of `arena_next` by
- * posix_fallocate), never longer than `limit_bytes`.
+ * writing zeros), never longer than `limit_bytes`.
  *
  *
  * What a kill at any instant leaves behind

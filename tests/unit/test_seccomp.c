@@ -317,7 +317,7 @@ static void test_abilities(void)
 	CHECK_EQ(hm_sandbox_foresee_strict(), everything & ~bit(HM_MAY_SAY));
 	CHECK_EQ(without(SYS_sched_yield), bit(HM_MAY_YIELD));
 	CHECK_EQ(without(SYS_futex), bit(HM_MAY_WAIT));
-	CHECK_EQ(without(SYS_fallocate), bit(HM_MAY_GROW) | bit(HM_MAY_START));
+	CHECK_EQ(without(SYS_pwrite64), bit(HM_MAY_GROW) | bit(HM_MAY_START));
 	CHECK_EQ(without(SYS_openat), bit(HM_MAY_START) | bit(HM_MAY_WRITE_PROFILE));
 	CHECK_EQ(without(SYS_ptrace), 0);
 	CHECK((without(SYS_rt_sigprocmask) & bit(HM_MAY_ASK_READABLE)) != 0);

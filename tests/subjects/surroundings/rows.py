@@ -274,9 +274,9 @@ def namespace_rows():
               wrapper=("unshare", "--user"), check=nothing_more)
     yield Row("surroundings: pid 1 of a PID namespace", "plain", status=3,
               wrapper=("unshare", "--pid", "--fork", "--map-root-user", "--mount-proc"))
-    yield Row("surroundings: a file system without fallocate", "places nothing", INNER, status=3,
+    yield Row("surroundings: a file system that allocates no blocks", "places nothing", INNER, status=3,
               wrapper=with_inner_mount("-t ramfs"))
-    yield Row("surroundings: a file system without fallocate, no descriptor", "places nothing", INNER, status=3,
+    yield Row("surroundings: a file system that allocates no blocks, no descriptor", "places nothing", INNER, status=3,
               wrapper=with_inner_mount("-t ramfs") + ("prlimit", "--nofile=10"), check=nameless_totals)
 
 
