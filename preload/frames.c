@@ -16,9 +16,6 @@ enum {
 	WORD_BYTES = 8,
 	PAGE_BYTES = 4096,
 	PAGES_BRIDGED_MAX = 16,
-	/* Where there is no call-frame information, FP may just as well hold a number.  It is believed if it
-	 * points outwards by no more than this: as libunwind has it, so that stacks are the same. */
-	GUESSED_FRAME_MAX = 0x4000,
 	CODE_LOWEST = 4096,
 	RED_ZONE_BYTES = 128, /* below SP, that a function may use, and signal handlers leave alone */
 };
@@ -203,7 +200,7 @@ HM_COLD static enum step step_by_frame_pointer(struct stack *stack, struct hm_tr
 		return STEP_OUTERMOST; /* FP is that of whoever made the stack */
 	if (base == 0)
 		return STEP_OUTERMOST; /* what the x86-64 ABI asks of the outermost frame */
-	if (base < frame->sp || base - frame->sp > GUESSED_FRAME_MAX || !load(stack, base, &fp) ||
+	if (base < frame->sp || base - frame->sp > HM_GUESSED_FRAME_MAX || !load(stack, base, &fp) ||
 	    !load(stack, base + WORD_BYTES, &pc))
 		return STEP_LOST;
 	return enter_caller(frame, pc, base + 2 * WORD_BYTES, fp);
@@ -256,7 +253,7 @@ static struct hm_walk end_of(struct hm_walk walk, enum hm_walk_end end)
 	return walk;
 }
 
-/* A walk that libunwind is to finish. */
+/* A walk that takes all registers to finish. */
 struct completion {
 	struct hm_registers registers; /* to begin with */
 	struct hm_walk walk;           /* so far; then all of it */
@@ -266,8 +263,8 @@ struct completion {
 	uint32_t frames_max;
 };
 
-/* Goes on from the frame that libunwind has reached. */
-static struct hm_walk go_on_by_libunwind(const struct completion *completion)
+/* Goes on from the frame that the unwinder has reached. */
+static struct hm_walk go_on_by_registers(const struct completion *completion)
 {
 	struct hm_walk walk = completion->walk;
 	union hm_rule rule = completion->rule;
@@ -277,7 +274,7 @@ static struct hm_walk go_on_by_libunwind(const struct completion *completion)
 		uintptr_t sp;
 		const enum hm_unwinder_step stepped = hm_unwinder_step(&pc, &sp);
 
-		/* libunwind calls it the end, too, when it finds no frame pointer to follow. */
+		/* The unwinder calls it the end, too, when it finds no frame pointer to follow. */
 		if (stepped == HM_UNWINDER_OUTERMOST && rule.kind != HM_RULE_UNKNOWN)
 			return end_of(walk, HM_WALK_COMPLETE);
 		if (stepped != HM_UNWINDER_STEPPED || pc < CODE_LOWEST || pc > code_highest)
@@ -298,8 +295,7 @@ static bool start_at(const struct hm_registers *registers, uintptr_t sp)
 	uintptr_t reached_pc;
 	uintptr_t reached_sp = 0;
 
-	if (!hm_unwinder_start(registers))
-		return false;
+	hm_unwinder_start(registers);
 	for (int steps = 0; steps < STEPS_MAX && reached_sp != sp; steps++)
 		if (hm_unwinder_step(&reached_pc, &reached_sp) != HM_UNWINDER_STEPPED)
 			return false;
@@ -311,13 +307,13 @@ static void complete(void *argument)
 	struct completion *const completion = argument;
 
 	if (start_at(&completion->registers, completion->sp))
-		completion->walk = go_on_by_libunwind(completion);
+		completion->walk = go_on_by_registers(completion);
 }
 
 /*
- * Finishes a walk by libunwind: the shape of the frame at `sp`, the last one stored, is not one that rules
- * have, and what it needs may be in registers that the walk did not follow.  So libunwind begins here, with
- * all registers, and comes by that frame.
+ * Finishes a walk by all registers: the shape of the frame at `sp`, the last one stored, is not one that
+ * rules have, and what it needs may be in registers that the walk did not follow.  So the unwinder begins
+ * here, and comes by that frame.
  */
 HM_COLD static struct hm_walk finish_complex(struct hm_walk walk, union hm_rule rule, uintptr_t sp,
 					     uint64_t *frames, uint32_t frames_max)

@@ -6,8 +6,8 @@
  * one rule a frame, two loads each.  A word of the stack is only read when it is known to be mapped, so
  * that a corrupted frame pointer ends the walk and not the program.
  *
- * Any thread, any signal handler; never allocates; keeps errno.  At most 1 KiB of stack, the compilation of
- * a new rule aside, which takes 4 KiB with libunwind 1.6.
+ * Any thread, any signal handler; never allocates; keeps errno.  At most 1 KiB of stack; rules are compiled
+ * on one of our own.
  */
 #ifndef HM_PRELOAD_FRAMES_H
 #define HM_PRELOAD_FRAMES_H
@@ -44,7 +44,7 @@ struct hm_walk {
  * instruction for a frame that a signal interrupted. frames_max is 1..HM_FRAMES_MAX.  Modules met are entered
  * into the ledger attached by hm_unwind_rules_attach.
  *
- * The stack is the same as libunwind's unw_backtrace would find.  frame_count may be 0: a walk that is
+ * The stack is the one that libunwind's unw_backtrace would find.  frame_count may be 0: a walk that is
  * truncated among the frames left out (hm_frames_leave_out_library).
  */
 struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, const void *own_frame, uint64_t *frames,

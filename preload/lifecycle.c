@@ -282,8 +282,6 @@ extern int __cxa_atexit(void (*function)(void *), void *argument, void *object);
 /* What happens once an image: after exec, before the first process of it records. */
 static bool start_image(void)
 {
-	const char *reason;
-
 	if (getauxval(AT_SECURE) != 0)
 		return false;
 	hm_say_begin();
@@ -304,8 +302,7 @@ static bool start_image(void)
 	if (pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0 ||
 	    __cxa_atexit(at_exit, NULL, NULL) != 0 || at_quick_exit(hm_lifecycle_leave) != 0)
 		return false;
-	if (!hm_unwind_rules_init(&reason))
-		hm_say("%s: stacks will have one frame; install libunwind8", reason);
+	hm_unwind_rules_init();
 	hm_frames_leave_out_library();
 	atomic_init(&wiped->state, HM_PROCESS_STARTING);
 	hm_process = wiped; /* the one thread there is sees it; threads to come are created after it */
@@ -314,7 +311,7 @@ static bool start_image(void)
 
 /*
  * Whether the C library is up (it has seen the environment) and the loader is not in the middle of something:
- * an allocation of the loader itself may come while it holds its lock, and starting loads libunwind.
+ * an allocation of the loader itself may come while it holds its lock.
  */
 static bool can_start_now(const void *caller)
 {

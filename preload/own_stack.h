@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Work that would be too much for the stack of whoever happened to call malloc, which may be the 16 KiB of a
- * small thread, or what a coroutine has left.  Compiling a rule takes 4 KiB, starting a ledger 7, writing a
+ * small thread, or what a coroutine has left.  Compiling a rule takes 2 KiB, starting a ledger 7, writing a
  * profile 11.
  *
  *	the caller's stack          ours

@@ -57,7 +57,7 @@ static const struct need {
 	bool may_fail; /* an error is as good: the caller goes another way */
 	struct hm_system_call call;
 } needs[] = {
-	/* signals.h, and libunwind around its pools */
+	/* signals.h */
 	{ SIGNALS | COMPILE | GROW | START | PROFILE,
 	  false,
 	  { SYS_rt_sigprocmask, FIRST | FOURTH, { SIG_BLOCK, 0, 0, KERNEL_SIGSET_BYTES } } },
@@ -65,7 +65,7 @@ static const struct need {
 	  false,
 	  { SYS_rt_sigprocmask, FIRST | FOURTH, { SIG_SETMASK, 0, 0, KERNEL_SIGSET_BYTES } } },
 	/* memory.c */
-	{ READABLE,
+	{ READABLE | COMPILE,
 	  false,
 	  { SYS_rt_sigprocmask,
 	    FIRST | THIRD | FOURTH,
@@ -75,13 +75,7 @@ static const struct need {
 	  { SYS_mmap,
 	    FIRST | THIRD | FOURTH | SIXTH,
 	    { 0, 0, PROT_READ | PROT_WRITE, PRIVATE_MEMORY | MAP_NORESERVE, 0, 0 } } },
-	{ MAP | COMPILE | START | PROFILE, false, { SYS_munmap, 0, { 0 } } },
-	/* libunwind, when a pool is empty */
-	{ COMPILE,
-	  false,
-	  { SYS_mmap,
-	    FIRST | THIRD | FOURTH | SIXTH,
-	    { 0, 0, PROT_READ | PROT_WRITE, PRIVATE_MEMORY, 0, 0 } } },
+	{ MAP | START | PROFILE, false, { SYS_munmap, 0, { 0 } } },
 	/* unwind_rules.c */
 	{ WAIT, false, { SYS_futex, SECOND, { 0, FUTEX_WAIT_PRIVATE } } },
 	{ WAIT, false, { SYS_futex, SECOND, { 0, FUTEX_WAKE_PRIVATE } } },

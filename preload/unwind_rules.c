@@ -399,8 +399,8 @@ union hm_rule hm_unwind_rule_find_locked(uintptr_t pc)
 
 bool hm_unwind_rules_run(void (*function)(void *argument), void *argument)
 {
-	/* Of whoever holds the lock.  libunwind takes 4 KiB of it, and reads files into none of it. */
-	static _Alignas(16) uint8_t stack[32 * 1024];
+	/* Of whoever holds the lock.  An expression takes 2 KiB of it. */
+	static _Alignas(16) uint8_t stack[16 * 1024];
 	struct hm_signals_saved saved;
 
 	if (!hm_may(HM_MAY_COMPILE) || !hm_unwind_rules_lock(&saved))
@@ -422,7 +422,8 @@ static void answer(void *argument)
 	request->rule = hm_unwind_rule_find_locked(request->pc);
 }
 
-/* What can be told without libunwind.  Little stack is needed, so this is done on the caller's. */
+/* What can be told without the call-frame information.  Little stack is needed, so this is done on the
+ * caller's. */
 static union hm_rule find_module_alone(uintptr_t pc)
 {
 	union hm_rule rule = { .kind = HM_RULE_NONE };
@@ -454,18 +455,15 @@ union hm_rule hm_unwind_rule_find(uintptr_t pc)
 	return HM_LIKELY(rule.kind != HM_RULE_NONE) ? rule : compile(pc);
 }
 
-bool hm_unwind_rules_init(const char **ret_reason)
+void hm_unwind_rules_init(void)
 {
 	struct table *const first = make_table(SLOTS_FIRST_LOG2);
 
-	if (first == NULL) {
-		*ret_reason = "no memory for unwind rules";
-		return false;
-	}
+	if (first == NULL)
+		return;
 	hm_memory_name(first, sizeof(*first) + (sizeof(struct slot) << SLOTS_FIRST_LOG2));
 	/* release [table.publish] */
 	atomic_store_explicit(&table, first, memory_order_release);
-	return hm_unwinder_init(ret_reason);
 }
 
 void hm_unwind_rules_attach(struct hm_ledger_file *ledger)
@@ -550,8 +548,8 @@ void hm_unwind_rules_after_fork_parent(void)
 
 void hm_unwind_rules_after_fork_child(void)
 {
-	/* Whoever in the parent holds it across a fork is not inside libunwind, this thread's past or
-	 * another. relaxed: this is the only thread. */
+	/* Whoever in the parent holds it across a fork is not compiling, this thread's past or another.
+	 * relaxed: this is the only thread. */
 	if ((atomic_load_explicit(&lock_owner, memory_order_relaxed) & owner_forks) != 0)
 		atomic_store_explicit(&lock_owner, 0, memory_order_relaxed);
 	atomic_store_explicit(&lock_waiters, 0, memory_order_relaxed);

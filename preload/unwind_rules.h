@@ -2,8 +2,8 @@
 /*
  * The unwind rules: for one instruction address, where the caller's frame is.
  *
- * Rules are compiled by libunwind (unwinder.h) from the call-frame information of the loaded objects, once
- * for each address that ever stood in a sampled stack, and kept in one table for the whole process.
+ * Rules are compiled (unwinder.h) from the call-frame information of the loaded objects, once for each
+ * address that ever stood in a sampled stack, and kept in one table for the whole process.
  * [docs/design.md: "The stack walk"]
  *
  * Looking a rule up is lock-free: any thread, any signal handler.  Compiling one takes the lock; signals are
@@ -22,8 +22,8 @@
  *   ourselves, in a signal handler            go without
  *   a thread that is inside fork()            wait, at most 0.1 s: fork may be waiting for a lock of our
  *                                             caller's, stdio's say
- *   a thread of another process, which a      go without, for good: its libunwind was copied in
- *   child of _Fork or clone inherited         mid-thought.  fork() itself never leaves this behind
+ *   a thread of another process, which a      go without, for good: what it was writing was
+ *   child of _Fork or clone inherited         copied half done.  fork() itself never leaves this behind
  *
  * Behind a seccomp filter that does not let signals be held off (sandbox.h) nothing is compiled.  The lock is
  * still taken, to look at modules: a handler that comes meanwhile finds it held by itself and goes without,
@@ -55,7 +55,7 @@ enum hm_rule_kind {
 	HM_RULE_REALIGNED, /* where it begins is written in the frame: the function aligned its stack */
 	HM_RULE_SIGNAL,    /* the kernel's signal frame: PC, SP and FP are in the saved context */
 	HM_RULE_OUTERMOST, /* has no caller: the entry of the process or of a thread */
-	HM_RULE_COMPLEX,   /* has rules, but not of these shapes: libunwind must step it */
+	HM_RULE_COMPLEX,   /* has rules, but not of these shapes: steps take all registers */
 	HM_RULE_UNKNOWN,   /* no call-frame information: follow the frame pointer */
 };
 
@@ -95,11 +95,16 @@ enum {
 };
 
 /*
- * Loads libunwind and makes the table.  Once, while the process has one thread, with the thread's recursion
- * guard up: the loader allocates.  Returns false, and why in one sentence, where something is missing; walks
- * then follow frame pointers.
+ * Where there is no call-frame information, FP may just as well hold a number.  It is believed if it points
+ * outwards by no more than this: as libunwind has it, so that stacks are the same.
  */
-bool hm_unwind_rules_init(const char **ret_reason);
+enum { HM_GUESSED_FRAME_MAX = 0x4000 };
+
+/*
+ * Makes the table.  Once, while the process has one thread.  Where there is no memory for it, each rule is
+ * compiled whenever it is needed.
+ */
+void hm_unwind_rules_init(void);
 
 /*
  * The rule for the instruction at `pc`, compiled where it is new.  HM_RULE_NONE: it would have to be
@@ -131,7 +136,7 @@ void hm_unwind_rules_after_unload(void);
 uint64_t hm_unwind_rules_epoch(void);
 
 /*
- * For pthread_atfork, so that no thread is inside libunwind while the process is copied.  To be registered
+ * For pthread_atfork, so that no thread is compiling while the process is copied.  To be registered
  * early: the lock is then taken last before the copy, and given back first after it.
  */
 void hm_unwind_rules_before_fork(void);
@@ -146,8 +151,8 @@ bool hm_unwind_rules_lock(struct hm_signals_saved *ret_saved);
 void hm_unwind_rules_unlock(const struct hm_signals_saved *saved);
 
 /*
- * Calls function(argument) with the lock held, and on a stack of ours (own_stack.h): libunwind needs more
- * than a coroutine may have left.  Returns false, and calls nothing, where the lock is not to be had
+ * Calls function(argument) with the lock held, and on a stack of ours (own_stack.h): it may need more than a
+ * coroutine has left.  Returns false, and calls nothing, where the lock is not to be had
  * or rules may not be compiled.
  */
 bool hm_unwind_rules_run(void (*function)(void *argument), void *argument);

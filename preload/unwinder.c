@@ -1,404 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * How a library that steps frames is made to say what it would do
- * ---------------------------------------------------------------
- * libunwind is asked to step one frame of a process that does not exist.  Its registers hold tags, and so
- * does its stack: what is read at SP+24 is "the word at SP+24".  After the step the caller's registers are
- * therefore not numbers but sentences, and only a few sentences are understood:
- *
- *	PC = the word at SP+24, SP = SP+32, FP = FP      means  STANDARD, CFA = SP+32, FP as it was
- *
- * A tagged value has its tag in the top byte.  No address looks like that: those of programs end below 2^56.
- *
- *	             63    56 55                                                 0
- *	SP, FP       [ tag  ][ distance from the register's value, plus 2^40      ]
- *
- *	             63    56 55                          24 23                  0
- *	the word at  [ tag  ][ distance it was read at,    ][ added since, plus   ]
- *	SP+, FP+             [ in bytes, plus 2^31         ][ 2^23                ]
- *
- * so that arithmetic on what was read (CFA - 8, where the CFA itself was read from the stack) does not look
- * like reading another place.
- */
 #include "preload/unwinder.h"
 
-#include "preload/memory.h"
+#include "preload/cfi.h"
+#include "preload/cfi_frame.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <libunwind.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-/* Not in libunwind's headers, but exported; perf and debuggers search tables with it. */
-typedef int search_unwind_table_function(unw_addr_space_t space, unw_word_t ip, unw_dyn_info_t *table,
-					 unw_proc_info_t *ret_info, int need_unwind_info, void *argument);
-
-/* Found by name: the library is neither linked nor visible to the program. */
-static struct {
-	__typeof__(unw_create_addr_space) *create_addr_space;
-	__typeof__(unw_set_caching_policy) *set_caching_policy;
-	__typeof__(unw_init_remote) *init_remote;
-	__typeof__(unw_step) *step;
-	__typeof__(unw_get_reg) *get_reg;
-	search_unwind_table_function *search_unwind_table;
-	unw_addr_space_t address_space; /* owned, for the life of the process; NULL: no library */
-} library;
-
-enum tag {
-	TAG_SP = 0x81,
-	TAG_FP,
-	TAG_OTHER, /* a register that rules do not follow */
-	TAG_WORD_AT_SP,
-	TAG_WORD_AT_FP,
-	TAG_WORD_AT_WORD, /* read through a word at FP+; its payload is that of the address */
-};
-
-enum {
-	TAG_SHIFT = 56,
-	DISTANCE_SHIFT = 24,
-	WORD_BYTES = 8,
-	PAGE_SHIFT = 12,
-	PROVEN_PAGES_MAX = 256,
-};
-
-static const uint64_t payload_mask = (UINT64_C(1) << TAG_SHIFT) - 1;
-static const uint64_t register_bias = UINT64_C(1) << 40;
-static const uint64_t distance_bias = UINT64_C(1) << 31;
-static const uint64_t added_bias = UINT64_C(1) << 23;
-
-/* Numbers of pages that were found readable, each at the place that its low bits say. */
-struct proven_pages {
-	uintptr_t numbers[PROVEN_PAGES_MAX]; /* page 0 is never there, so 0 is none */
-};
+enum { WORD_BYTES = 8 };
 
 /*
- * What a step needs.  Static and not on the stack: a cursor is a kilobyte, and the caller may have sixteen
- * for everything.  One of each is enough, because there is one lock.  Their addresses are the argument by
- * which our accessors know what they are called for.
+ * What a step needs.  Static and not on the stack, of which the caller may have sixteen kilobytes for
+ * everything.  One of each is enough, because there is one lock.
  */
-static struct {
-	unw_cursor_t cursor;
-	uintptr_t pc;
-	bool has_frame_information;
-	struct proven_pages proven; /* of objects: until one is unloaded */
-} compilation;
+static struct hm_cfi_reader reader;
 
 static struct {
-	unw_cursor_t cursor;
-	struct hm_registers registers;
-	struct proven_pages proven; /* of stacks, too: for one walk */
+	struct hm_cfi_frame frame;
+	struct hm_proven_pages proven; /* of stacks: for one walk */
+	bool is_interrupted;           /* at the next instruction, and not in a call */
 } walk;
 
-static enum tag tag_of(uint64_t value)
+static int find_row(uintptr_t pc)
 {
-	return (enum tag)(value >> TAG_SHIFT);
-}
+	struct dl_find_object found;
 
-static uint64_t tagged(enum tag tag, uint64_t payload)
-{
-	return (uint64_t)tag << TAG_SHIFT | (payload & payload_mask);
-}
+	if (_dl_find_object((void *)pc, &found) != 0)
+		return -ENOENT;
 
-static int64_t register_distance(uint64_t value)
-{
-	return (int64_t)((value & payload_mask) - register_bias);
-}
+	const struct hm_cfi_object object = {
+		.start = (uintptr_t)found.dlfo_map_start,
+		.end = (uintptr_t)found.dlfo_map_end,
+		.header = (uintptr_t)found.dlfo_eh_frame,
+	};
 
-/* What is read at `distance` from SP or FP. */
-static uint64_t word_at(enum tag tag, int64_t distance)
-{
-	return tagged(tag, (((uint64_t)distance + distance_bias) << DISTANCE_SHIFT) + added_bias);
-}
-
-static int64_t word_distance(uint64_t value)
-{
-	return (int64_t)(((value & payload_mask) >> DISTANCE_SHIFT) - distance_bias);
-}
-
-/* Whether `value` is a word read under this tag and nothing was added to it. */
-static bool is_word(uint64_t value, enum tag tag)
-{
-	return value == word_at(tag, word_distance(value));
+	return hm_cfi_find(&reader, &object, pc);
 }
 
 /*
- * Tables of an object lie in its own memory, but what leads to them is only what the object says about
- * itself; and the stack of a walk may hold anything.
+ * Whether an entry of a procedure linkage table begins at `pc`, about which nothing is said (lld writes
+ *nothing about its tables).  SP is as the caller's call has left it then.
+ *
+ *	ff 25 distance    jmp  *distance(%rip)
+ *	68 index          push $index
+ *	e9 distance       jmp  to the table's head
  */
-static bool is_readable(struct proven_pages *proven, uintptr_t address)
+__attribute__((no_sanitize("address", "thread"))) static bool is_linkage_entry(uintptr_t pc)
 {
-	const uintptr_t page = address >> PAGE_SHIFT;
-	uintptr_t *const number = &proven->numbers[page % PROVEN_PAGES_MAX];
+	enum {
+		JUMP = 0xff,
+		JUMP_IN_MEMORY = 0x25,
+		PUSH = 0x68,
+		PUSH_AT = 6,
+		NEAR_JUMP = 0xe9,
+		NEAR_JUMP_AT = 11
+	};
+	const volatile uint8_t *const code = (const uint8_t *)pc;
 
-	if (address % WORD_BYTES != 0)
-		return false; /* could reach into a page that was not proven */
-	if (*number == page)
-		return true;
-	if (!hm_memory_is_readable((const void *)address))
-		return false;
-	*number = page;
-	return true;
+	return hm_proven_readable(&reader.proven, pc, NEAR_JUMP_AT + 1) && code[0] == JUMP &&
+	       code[1] == JUMP_IN_MEMORY && code[PUSH_AT] == PUSH && code[NEAR_JUMP_AT] == NEAR_JUMP;
 }
 
-/* Whatever lies there, between variables too. */
-__attribute__((no_sanitize("address", "thread"))) static int
-read_word(struct proven_pages *proven, uintptr_t address, unw_word_t *ret_word)
-{
-	if (!is_readable(proven, address))
-		return -UNW_EINVAL;
-	*ret_word = *(const unw_word_t *)address;
-	return 0;
-}
-
-static int read_imaginary_word(uint64_t address, unw_word_t *ret_word)
-{
-	const enum tag tag = tag_of(address);
-
-	switch (tag) {
-	case TAG_SP:
-	case TAG_FP: {
-		const int64_t distance = register_distance(address);
-
-		if (distance < INT32_MIN || distance > INT32_MAX)
-			return -UNW_EINVAL;
-		*ret_word = word_at(tag == TAG_SP ? TAG_WORD_AT_SP : TAG_WORD_AT_FP, distance);
-		return 0;
-	}
-	case TAG_WORD_AT_FP:
-		*ret_word = tagged(TAG_WORD_AT_WORD, address);
-		return 0;
-	case TAG_OTHER:
-	case TAG_WORD_AT_SP:
-	case TAG_WORD_AT_WORD:
-		return -UNW_EINVAL;
-	}
-	return read_word(&compilation.proven, address, ret_word);
-}
-
-static int access_memory(unw_addr_space_t space, unw_word_t address, unw_word_t *word, int is_write,
-			 void *argument)
-{
-	(void)space;
-	if (is_write)
-		return -UNW_EINVAL;
-	return argument == &compilation ? read_imaginary_word(address, word)
-					: read_word(&walk.proven, address, word);
-}
-
-static int read_imaginary_register(unw_regnum_t number, unw_word_t *ret_value)
-{
-	switch (number) {
-	case UNW_X86_64_RIP:
-		*ret_value = compilation.pc;
-		break;
-	case UNW_X86_64_RSP:
-		*ret_value = tagged(TAG_SP, register_bias);
-		break;
-	case UNW_X86_64_RBP:
-		*ret_value = tagged(TAG_FP, register_bias);
-		break;
-	default:
-		*ret_value = tagged(TAG_OTHER, register_bias);
-		break;
-	}
-	return 0;
-}
-
-/* Only what a function preserves is known; nothing else can be asked for at the place of a call. */
-static int read_register(unw_regnum_t number, unw_word_t *ret_value)
-{
-	switch (number) {
-	case UNW_X86_64_RIP:
-		*ret_value = walk.registers.rip;
-		return 0;
-	case UNW_X86_64_RSP:
-		*ret_value = walk.registers.rsp;
-		return 0;
-	case UNW_X86_64_RBP:
-		*ret_value = walk.registers.rbp;
-		return 0;
-	case UNW_X86_64_RBX:
-		*ret_value = walk.registers.rbx;
-		return 0;
-	case UNW_X86_64_R12:
-		*ret_value = walk.registers.r12;
-		return 0;
-	case UNW_X86_64_R13:
-		*ret_value = walk.registers.r13;
-		return 0;
-	case UNW_X86_64_R14:
-		*ret_value = walk.registers.r14;
-		return 0;
-	case UNW_X86_64_R15:
-		*ret_value = walk.registers.r15;
-		return 0;
-	default:
-		return -UNW_EBADREG;
-	}
-}
-
-static int access_register(unw_addr_space_t space, unw_regnum_t number, unw_word_t *value, int is_write,
-			   void *argument)
-{
-	(void)space;
-	if (is_write)
-		return -UNW_EREADONLYREG;
-	return argument == &compilation ? read_imaginary_register(number, value)
-					: read_register(number, value);
-}
-
-/* The head of .eh_frame_hdr in the one encoding that linkers write, which is also the one that can be
- * searched. */
-struct eh_frame_header {
-	uint8_t version;
-	uint8_t eh_frame_pointer_encoding;
-	uint8_t count_encoding;
-	uint8_t table_encoding;
-	int32_t eh_frame_pointer;
-	uint32_t count; /* of entries in the sorted table that follows, each of two 32-bit words */
-};
-
-static bool is_searchable(struct proven_pages *proven, const struct eh_frame_header *header)
-{
-	enum { VERSION = 1, PC_RELATIVE_SDATA4 = 0x1b, UDATA4 = 0x03, HEADER_RELATIVE_SDATA4 = 0x3b };
-	const uintptr_t first_word = (uintptr_t)header & ~(uintptr_t)(WORD_BYTES - 1);
-
-	return is_readable(proven, first_word) && is_readable(proven, first_word + WORD_BYTES) &&
-	       header->version == VERSION && header->eh_frame_pointer_encoding == PC_RELATIVE_SDATA4 &&
-	       header->count_encoding == UDATA4 && header->table_encoding == HEADER_RELATIVE_SDATA4;
-}
-
-static int find_frame_information(unw_addr_space_t space, unw_word_t ip, unw_proc_info_t *ret_info,
-				  int need_unwind_info, void *argument)
-{
-	enum { ENTRY_BYTES = 8 };
-	struct dl_find_object object;
-	unw_dyn_info_t table = { 0 };
-
-	if (_dl_find_object((void *)ip, &object) != 0 || object.dlfo_eh_frame == NULL)
-		return -UNW_ENOINFO;
-
-	const bool is_compiling = argument == &compilation;
-	const struct eh_frame_header *const header = object.dlfo_eh_frame;
-
-	if (!is_searchable(is_compiling ? &compilation.proven : &walk.proven, header))
-		return -UNW_ENOINFO;
-	table.start_ip = (uintptr_t)object.dlfo_map_start;
-	table.end_ip = (uintptr_t)object.dlfo_map_end;
-	table.format = UNW_INFO_FORMAT_REMOTE_TABLE;
-	table.u.rti.segbase = (uintptr_t)header;
-	table.u.rti.table_data = (uintptr_t)(header + 1);
-	table.u.rti.table_len = (unw_word_t)header->count * ENTRY_BYTES / sizeof(unw_word_t);
-
-	const int error =
-		library.search_unwind_table(space, ip, &table, ret_info, need_unwind_info, argument);
-
-	if (is_compiling)
-		compilation.has_frame_information = error != -UNW_ENOINFO;
-	return error;
-}
-
-/* libunwind itself frees what search_unwind_table allocated from its own pool. */
-static void put_frame_information(unw_addr_space_t space, unw_proc_info_t *info, void *argument)
-{
-	(void)space;
-	(void)info;
-	(void)argument;
-}
-
-static int find_registered_code(unw_addr_space_t space, unw_word_t *ret_list, void *argument)
-{
-	(void)space;
-	(void)ret_list;
-	(void)argument;
-	return -UNW_ENOINFO;
-}
-
-/* Newer releases of the library have more functions at the end, all optional, and copy as many as they know.
- */
-static union {
-	unw_accessors_t functions;
-	void *room[32];
-} accessors = {
-	.functions =
-		{
-			.find_proc_info = find_frame_information,
-			.put_unwind_info = put_frame_information,
-			.get_dyn_info_list_addr = find_registered_code,
-			.access_mem = access_memory,
-			.access_reg = access_register,
-		},
-};
-
-static bool find_function(void *handle, const char *name, void *ret_function)
-{
-	void *const function = dlsym(handle, name);
-
-	memcpy(ret_function, &function, sizeof(function));
-	return function != NULL;
-}
-
-static bool are_ends_of_one_pipe(const int descriptors[2])
-{
-	struct stat ends[2];
-
-	return fstat(descriptors[0], &ends[0]) == 0 && fstat(descriptors[1], &ends[1]) == 0 &&
-	       S_ISFIFO(ends[0].st_mode) && S_ISFIFO(ends[1].st_mode) && ends[0].st_ino == ends[1].st_ino &&
-	       ends[0].st_dev == ends[1].st_dev;
-}
-
-/*
- * When it prepares itself, libunwind opens a pipe for reading the process without accessors, which we never
- * let it do. The pipe is closed at once: the program must find the descriptors that it counts on to be free.
- * libunwind does not tell their numbers, but they are those that a pipe of ours gets just before.
- */
-static unw_addr_space_t create_address_space(void)
-{
-	int descriptors[2];
-	const bool has_descriptors = pipe2(descriptors, O_CLOEXEC) == 0;
-
-	if (has_descriptors) {
-		(void)close(descriptors[0]);
-		(void)close(descriptors[1]);
-	}
-
-	const unw_addr_space_t space = library.create_addr_space(&accessors.functions, 0);
-
-	if (space != NULL)
-		(void)library.set_caching_policy(space, UNW_CACHE_NONE); /* a cache would outlive dlclose */
-	if (has_descriptors && are_ends_of_one_pipe(descriptors)) {
-		(void)close(descriptors[0]);
-		(void)close(descriptors[1]);
-	}
-	return space;
-}
-
-bool hm_unwinder_init(const char **ret_reason)
-{
-	const int saved_errno = errno;
-	void *const handle = dlopen("libunwind-x86_64.so.8", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	unw_addr_space_t space = NULL;
-
-	if (handle == NULL)
-		*ret_reason = "libunwind-x86_64.so.8 cannot be loaded";
-	else if (!find_function(handle, "_Ux86_64_create_addr_space", &library.create_addr_space) ||
-		 !find_function(handle, "_Ux86_64_set_caching_policy", &library.set_caching_policy) ||
-		 !find_function(handle, "_Ux86_64_init_remote", &library.init_remote) ||
-		 !find_function(handle, "_Ux86_64_step", &library.step) ||
-		 !find_function(handle, "_Ux86_64_get_reg", &library.get_reg) ||
-		 !find_function(handle, "_Ux86_64_dwarf_search_unwind_table", &library.search_unwind_table))
-		*ret_reason = "libunwind-x86_64.so.8 lacks a function";
-	else if ((space = create_address_space()) == NULL)
-		*ret_reason = "libunwind-x86_64.so.8 has no memory";
-	(void)dlerror(); /* the program's next dlerror must not tell of ours */
-	library.address_space = space;
-	errno = saved_errno;
-	return space != NULL;
-}
+/* --- Rules --------------------------------------------------------------------------------------------- */
 
 static bool fits(int64_t bytes, int64_t words_max)
 {
@@ -409,20 +74,35 @@ static bool fits(int64_t bytes, int64_t words_max)
 
 enum { FP_OFFSET_MAX = (1 << 11) - 1 }; /* of 12 bits with a sign; those of cfa_offset are an int32_t's */
 
-static union hm_rule standard_rule(uint64_t pc, uint64_t sp, uint64_t fp)
+static const union hm_rule complex_rule = { .kind = HM_RULE_COMPLEX };
+
+/* Whether it is the word at SP or FP + place, and nothing was added. */
+static bool is_word(const struct hm_cfi_value *value, enum hm_cfi_base base)
 {
-	const union hm_rule complex = { .kind = HM_RULE_COMPLEX };
-	const bool is_on_fp = tag_of(sp) == TAG_FP;
-	const enum tag word_tag = is_on_fp ? TAG_WORD_AT_FP : TAG_WORD_AT_SP;
-	const int64_t cfa = register_distance(sp);
+	return value->base == base && value->offset == 0;
+}
+
+static bool is_word_at(const struct hm_cfi_value *value, enum hm_cfi_base base, int64_t place)
+{
+	return is_word(value, base) && value->place == place;
+}
+
+static union hm_rule standard_rule(const struct hm_cfi_value *pc, const struct hm_cfi_value *sp,
+				   const struct hm_cfi_value *fp)
+{
+	const bool is_on_fp = sp->base == HM_CFI_FROM_FP;
+	const enum hm_cfi_base word = is_on_fp ? HM_CFI_WORD_AT_FP : HM_CFI_WORD_AT_SP;
+	const int64_t cfa = sp->offset;
 	int64_t fp_offset = 0;
 
-	if (pc != word_at(word_tag, cfa - WORD_BYTES) || !fits(cfa, INT32_MAX))
-		return complex;
-	if (fp != tagged(TAG_FP, register_bias)) {
-		fp_offset = word_distance(fp) - cfa;
-		if (!is_word(fp, word_tag) || !fits(fp_offset, FP_OFFSET_MAX) || fp_offset == 0)
-			return complex;
+	if (!fits(cfa, INT32_MAX) || !is_word_at(pc, word, cfa - WORD_BYTES))
+		return complex_rule;
+	if (fp->base != HM_CFI_FROM_FP || fp->offset != 0) {
+		if (!is_word(fp, word) || !fits(fp->place, INT32_MAX))
+			return complex_rule;
+		fp_offset = fp->place - cfa;
+		if (!fits(fp_offset, FP_OFFSET_MAX) || fp_offset == 0)
+			return complex_rule;
 	}
 	return (union hm_rule){
 		.kind = HM_RULE_STANDARD,
@@ -432,100 +112,140 @@ static union hm_rule standard_rule(uint64_t pc, uint64_t sp, uint64_t fp)
 	};
 }
 
-static union hm_rule realigned_rule(uint64_t pc, uint64_t sp, uint64_t fp)
+static union hm_rule realigned_rule(const struct hm_cfi_value *pc, const struct hm_cfi_value *sp,
+				    const struct hm_cfi_value *fp)
 {
-	const int64_t cfa_offset = word_distance(sp);
-	const int64_t fp_offset = word_distance(fp);
+	const bool is_below_sp =
+		pc->base == HM_CFI_WORD_AT_WORD && pc->place == sp->place && pc->offset == -WORD_BYTES;
 
-	if (!is_word(sp, TAG_WORD_AT_FP) || pc != tagged(TAG_WORD_AT_WORD, sp - WORD_BYTES) ||
-	    !is_word(fp, TAG_WORD_AT_FP) || !fits(cfa_offset, INT32_MAX) || !fits(fp_offset, FP_OFFSET_MAX))
-		return (union hm_rule){ .kind = HM_RULE_COMPLEX };
+	if (!is_word(sp, HM_CFI_WORD_AT_FP) || !is_below_sp || !is_word(fp, HM_CFI_WORD_AT_FP) ||
+	    !fits(sp->place, INT32_MAX) || !fits(fp->place, FP_OFFSET_MAX))
+		return complex_rule;
 	return (union hm_rule){
 		.kind = HM_RULE_REALIGNED,
-		.cfa_offset = cfa_offset / WORD_BYTES,
-		.fp_offset = fp_offset / WORD_BYTES,
+		.cfa_offset = sp->place / WORD_BYTES,
+		.fp_offset = fp->place / WORD_BYTES,
 	};
 }
 
-/* Reads the sentence. */
-static union hm_rule rule_of_caller(uint64_t pc, uint64_t sp, uint64_t fp)
+/* Reads what a step in terms of SP and FP has come to. */
+static union hm_rule rule_of_caller(const struct hm_cfi_frame *caller)
 {
-	if (tag_of(sp) == TAG_SP || tag_of(sp) == TAG_FP)
+	const struct hm_cfi_value *const pc = &caller->registers[HM_CFI_PC];
+	const struct hm_cfi_value *const sp = &caller->registers[HM_CFI_SP];
+	const struct hm_cfi_value *const fp = &caller->registers[HM_CFI_FP];
+
+	if (sp->base == HM_CFI_FROM_SP || sp->base == HM_CFI_FROM_FP)
 		return standard_rule(pc, sp, fp);
-	if (pc == word_at(TAG_WORD_AT_SP, HM_SIGNAL_PC_OFFSET) &&
-	    sp == word_at(TAG_WORD_AT_SP, HM_SIGNAL_SP_OFFSET) &&
-	    fp == word_at(TAG_WORD_AT_SP, HM_SIGNAL_FP_OFFSET))
+	if (is_word_at(pc, HM_CFI_WORD_AT_SP, HM_SIGNAL_PC_OFFSET) &&
+	    is_word_at(sp, HM_CFI_WORD_AT_SP, HM_SIGNAL_SP_OFFSET) &&
+	    is_word_at(fp, HM_CFI_WORD_AT_SP, HM_SIGNAL_FP_OFFSET))
 		return (union hm_rule){ .kind = HM_RULE_SIGNAL };
 	return realigned_rule(pc, sp, fp);
 }
 
-static union hm_rule step_imaginary_frame(void)
-{
-	const int stepped = library.step(&compilation.cursor);
-	uint64_t pc = 0;
-	uint64_t sp = 0;
-	uint64_t fp = 0;
-	union hm_rule rule = { .kind = HM_RULE_COMPLEX };
-
-	if (stepped == 0 && compilation.has_frame_information)
-		return (union hm_rule){ .kind = HM_RULE_OUTERMOST };
-	if (stepped > 0 && library.get_reg(&compilation.cursor, UNW_REG_IP, &pc) == 0 &&
-	    library.get_reg(&compilation.cursor, UNW_REG_SP, &sp) == 0 &&
-	    library.get_reg(&compilation.cursor, UNW_X86_64_RBP, &fp) == 0)
-		rule = rule_of_caller(pc, sp, fp);
-
-	/* Without information libunwind guesses: from the instructions of a PLT entry, which does not depend
-	 * on what the stack holds; or from the frame pointer, where it does, and the walk must see for
-	 * itself. */
-	if (!compilation.has_frame_information && !(rule.kind == HM_RULE_STANDARD && !rule.cfa_is_on_fp))
-		return (union hm_rule){ .kind = HM_RULE_UNKNOWN };
-	return rule;
-}
-
 void hm_unwinder_forget(void)
 {
-	memset(&compilation.proven, 0, sizeof(compilation.proven));
+	hm_proven_forget(&reader.proven);
 }
 
 union hm_rule hm_unwinder_compile(uintptr_t pc)
 {
-	const int saved_errno = errno;
-	union hm_rule rule = { .kind = HM_RULE_UNKNOWN };
+	struct hm_cfi_frame frame = {
+		.registers = {
+			[HM_CFI_SP] = { .base = HM_CFI_FROM_SP },
+			[HM_CFI_FP] = { .base = HM_CFI_FROM_FP },
+			[HM_CFI_PC] = hm_cfi_number(pc),
+		},
+	};
+	const int error = find_row(pc);
 
-	if (library.address_space == NULL)
-		return rule;
-	compilation.has_frame_information = false;
-	compilation.pc = pc;
-	if (library.init_remote(&compilation.cursor, library.address_space, &compilation) == 0)
-		rule = step_imaginary_frame();
-	errno = saved_errno;
-	return rule;
+	if (error == -ENOENT && is_linkage_entry(pc))
+		return (union hm_rule){ .kind = HM_RULE_STANDARD, .cfa_offset = 1 };
+	if (error == -ENOENT)
+		return (union hm_rule){ .kind = HM_RULE_UNKNOWN };
+	if (error != 0)
+		return complex_rule;
+	if (reader.row.registers[HM_CFI_PC].place == HM_CFI_LOST)
+		return (union hm_rule){ .kind = HM_RULE_OUTERMOST };
+	hm_cfi_step(&frame, &reader.row);
+	return rule_of_caller(&frame);
 }
 
-bool hm_unwinder_start(const struct hm_registers *registers)
+/* --- The walk ------------------------------------------------------------------------------------------ */
+
+void hm_unwinder_start(const struct hm_registers *registers)
 {
-	if (library.address_space == NULL)
-		return false;
-	memset(&walk.proven, 0, sizeof(walk.proven));
-	walk.registers = *registers;
-	return library.init_remote(&walk.cursor, library.address_space, &walk) == 0;
+	struct hm_cfi_value *const values = walk.frame.registers;
+
+	hm_proven_forget(&walk.proven);
+	walk.frame = (struct hm_cfi_frame){ .proven = &walk.proven };
+	walk.is_interrupted = true;
+	values[HM_CFI_PC] = hm_cfi_number(registers->rip);
+	values[HM_CFI_SP] = hm_cfi_number(registers->rsp);
+	values[HM_CFI_FP] = hm_cfi_number(registers->rbp);
+	values[HM_CFI_RBX] = hm_cfi_number(registers->rbx);
+	values[HM_CFI_R12] = hm_cfi_number(registers->r12);
+	values[HM_CFI_R13] = hm_cfi_number(registers->r13);
+	values[HM_CFI_R14] = hm_cfi_number(registers->r14);
+	values[HM_CFI_R15] = hm_cfi_number(registers->r15);
+}
+
+/* A frame about which nothing is said: by the linkage table's shape, else by the frame pointer. */
+static enum hm_unwinder_step guess(uintptr_t pc)
+{
+	struct hm_cfi_value *const values = walk.frame.registers;
+	const bool is_entry = is_linkage_entry(pc);
+	const struct hm_cfi_value base = values[is_entry ? HM_CFI_SP : HM_CFI_FP];
+	const struct hm_cfi_value sp = values[HM_CFI_SP];
+	const uint64_t above_sp = (uint64_t)base.offset - (uint64_t)sp.offset;
+
+	if (base.base != HM_CFI_NUMBER || sp.base != HM_CFI_NUMBER)
+		return HM_UNWINDER_LOST;
+	if (base.offset == 0)
+		return HM_UNWINDER_OUTERMOST; /* what the x86-64 ABI asks of the outermost frame */
+	if (above_sp > HM_GUESSED_FRAME_MAX)
+		return HM_UNWINDER_LOST;
+
+	const uint64_t return_address = (uint64_t)base.offset + (is_entry ? 0 : WORD_BYTES);
+
+	if (!is_entry)
+		values[HM_CFI_FP] = hm_cfi_load(&walk.frame, base);
+	values[HM_CFI_PC] = hm_cfi_load(&walk.frame, hm_cfi_number(return_address));
+	values[HM_CFI_SP] = hm_cfi_number(return_address + WORD_BYTES);
+	return HM_UNWINDER_STEPPED;
+}
+
+static enum hm_unwinder_step step_by_row(void)
+{
+	if (reader.row.registers[HM_CFI_PC].place == HM_CFI_LOST)
+		return HM_UNWINDER_OUTERMOST;
+	hm_cfi_step(&walk.frame, &reader.row);
+	return HM_UNWINDER_STEPPED;
 }
 
 enum hm_unwinder_step hm_unwinder_step(uintptr_t *ret_pc, uintptr_t *ret_sp)
 {
-	const int saved_errno = errno;
-	const int stepped = library.step(&walk.cursor);
-	unw_word_t pc = 0;
-	unw_word_t sp = 0;
-	const bool is_known = library.get_reg(&walk.cursor, UNW_REG_IP, &pc) == 0 &&
-			      library.get_reg(&walk.cursor, UNW_REG_SP, &sp) == 0;
+	const struct hm_cfi_value *const values = walk.frame.registers;
+	const struct hm_cfi_value pc_before = values[HM_CFI_PC];
+	const struct hm_cfi_value sp_before = values[HM_CFI_SP];
+	const uintptr_t pc = (uintptr_t)pc_before.offset - !walk.is_interrupted;
+	const int error = find_row(pc);
+	enum hm_unwinder_step stepped = HM_UNWINDER_LOST;
 
-	errno = saved_errno;
-	if (stepped < 0 || !is_known)
+	if (error == 0)
+		stepped = step_by_row();
+	else if (error == -ENOENT)
+		stepped = guess(pc);
+	if (stepped != HM_UNWINDER_STEPPED)
+		return stepped;
+	walk.is_interrupted = error == 0 && reader.is_signal_frame;
+	if (values[HM_CFI_PC].base != HM_CFI_NUMBER || values[HM_CFI_SP].base != HM_CFI_NUMBER ||
+	    (values[HM_CFI_PC].offset == pc_before.offset && values[HM_CFI_SP].offset == sp_before.offset))
 		return HM_UNWINDER_LOST;
-	if (stepped == 0 || pc == 0)
+	if (values[HM_CFI_PC].offset == 0)
 		return HM_UNWINDER_OUTERMOST;
-	*ret_pc = pc;
-	*ret_sp = sp;
+	*ret_pc = (uintptr_t)values[HM_CFI_PC].offset;
+	*ret_sp = (uintptr_t)values[HM_CFI_SP].offset;
 	return HM_UNWINDER_STEPPED;
 }

@@ -623,7 +623,7 @@ static void handle_in_complex(int number)
 	visit_in_complex(&signal_visits);
 }
 
-/* Frames that no rule describes: libunwind finishes these walks. */
+/* Frames that no rule describes: these walks take all registers. */
 static void test_complex(void)
 {
 	void (*const run)(visit_function *, void *) = plugin_find(plugin_open("shapes_o2.so"), "shapes_run");
@@ -811,49 +811,16 @@ static void test_stack_use(void)
 
 	(void)stack_use(stack, walk);
 	CHECK(stack_use(stack, walk) - least < 1024 * factor);
-	CHECK(stack_use(stack, compile) - least < 6 * 1024 * factor);
+	CHECK(stack_use(stack, compile) - least < 2 * 1024 * factor); /* dlsym takes most of it */
 	munmap(stack, SMALL_STACK_BYTES);
-}
-
-/* Without libunwind, walks follow frame pointers from the immediate caller on.  In a child: nothing else is
- * tested so. */
-static void test_without_libunwind(void)
-{
-	const pid_t pid = fork();
-
-	if (pid == 0) {
-		const struct rlimit no_descriptors = { 0, 0 };
-		const char *reason = "";
-		struct visits visits = { 0 };
-
-		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &no_descriptors), 0);
-		CHECK(!hm_unwind_rules_init(&reason));
-		CHECK_STR(reason, "libunwind-x86_64.so.8 cannot be loaded");
-		CHECK(dlerror() == NULL);
-		visit_alone(&visits);
-		CHECK(visits.frames >= 1);
-		CHECK(hm_frame_module(visits.last[0]) != 0);
-		CHECK((uintptr_t)visit_alone < hm_frame_address(visits.last[0]) &&
-		      hm_frame_address(visits.last[0]) < (uintptr_t)visit_alone + 200);
-		_exit(check_failed_count != 0);
-	}
-
-	int status;
-
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK_EQ(status, 0);
 }
 
 int main(void)
 {
-	test_without_libunwind();
-
 	void *const libunwind = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
-	const char *reason = "";
 
 	libunwind_backtrace = plugin_find(libunwind, "unw_backtrace");
-	CHECK(hm_unwind_rules_init(&reason));
-	CHECK_STR(reason, "");
+	hm_unwind_rules_init();
 
 	test_here();
 	test_shapes();

@@ -117,7 +117,7 @@ def file_size_rows():
 def until_failure(size_bytes, limit, limit_bytes, environment, fixed_bytes):
     """
     A program that takes all there is gets nearly as much: all but a sixteenth of the limit, which is reserved for
-    the ledger, and `fixed_bytes`: the library, libunwind and liblzma with their data, the filter and the rules.
+    the ledger, and `fixed_bytes`: the library with its data, the filter and the rules.
     """
     def check(case):
         wrapper = ("prlimit", f"--{limit}={limit_bytes}")
@@ -145,11 +145,11 @@ def memory_rows():
             rate = {"HEAPMARK_RATE": "512K" if limit_bytes >= 64 * MIB else "64K"}
             for size_bytes in (4000, 65536):
                 yield Row(f"limits: RLIMIT_{limit.upper()} {limit_bytes // MIB} MiB, blocks of {size_bytes}",
-                          check=until_failure(size_bytes, limit, limit_bytes, rate, 7 * MIB // 2))
+                          check=until_failure(size_bytes, limit, limit_bytes, rate, 3 * MIB))
     # The tables lie in anonymous memory then, which RLIMIT_DATA counts.
     for limit_bytes in (64 * MIB, 300 * MIB):
         yield Row(f"limits: RLIMIT_DATA {limit_bytes // MIB} MiB and no such directory", check=until_failure(
-            65536, "data", limit_bytes, {"HEAPMARK_DIR": "/no/such"}, 7 * MIB // 2))
+            65536, "data", limit_bytes, {"HEAPMARK_DIR": "/no/such"}, 3 * MIB))
 
 
 def locked(limit_bytes, environment=None):

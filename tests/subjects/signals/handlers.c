@@ -121,9 +121,9 @@ static void run_jump(void)
 }
 
 /*
- * What happens once is not stepped: libunwind blocks all signals when it is asked for the rule of an address
- * that is new, and a SIGTRAP that comes then is the end.  A round that is interrupted at its first
- * instruction takes no more steps.  Here the live table grows.
+ * What happens once is not stepped: signals are blocked while the rule of an address that is new is compiled,
+ * and a SIGTRAP that comes then is the end.  A round that is interrupted at its first instruction takes no
+ * more steps.  Here the live table grows.
  */
 static void warm_up(void)
 {
