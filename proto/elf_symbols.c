@@ -1,23 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/elf_symbols.h"
 
+#include "proto/elf_file.h"
 #include "proto/text.h"
 
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum {
-	PIECE_BYTES =
-		48 << 10, /* read at once; a multiple of the size of a symbol, 24, and of a table entry, 8 */
 	NAME_BYTES_MAX = 4096,  /* longer names (of C++ templates) are cut */
 	NAME_BYTES_FIRST = 256, /* long enough for most */
-	SEGMENTS_MAX = 1024,
 	/*
 	 * Symbols may lie on top of one another, a few deep; a file made to be slow would put all of them on
 	 * all addresses.  So much work is done for each symbol and each address, then no more symbols are
@@ -27,16 +21,12 @@ enum {
 	WORK_PER_ADDRESS = 1024,
 	SECTIONS_MAX = 1 << 17,
 	TABLES_MAX = 4, /* a proper file has one .symtab and one .dynsym */
+	SPANS = 1024,   /* of addresses */
 };
 
 /* The file, and the room to work in. */
 struct elf {
-	int descriptor;
-	uint64_t size_bytes;
-	Elf64_Ehdr header;
-	Elf64_Phdr *segments; /* owned by `scratch` */
-	uint32_t segment_count;
-	uint8_t *piece; /* PIECE_BYTES, owned by `scratch` */
+	struct hm_elf_file file;
 	char *names[2]; /* NAME_BYTES_MAX + 1 each, owned by `scratch`: two names being compared */
 	struct hm_arena scratch;
 };
@@ -61,153 +51,43 @@ struct finding {
 struct findings {
 	struct finding *items; /* ascending by address */
 	uint32_t count;
+	/* Where the search for an address begins: firsts[k] is the index of the first one that is at least
+	 * k << span_log2 above the lowest.  Each symbol of a large file is searched for. */
+	uint32_t *firsts; /* SPANS + 1 */
+	unsigned int span_log2;
 	uint64_t work; /* see WORK_PER_SYMBOL */
 };
 
-/* Reads up to size_bytes; what lies beyond the end of the file, or cannot be read, is not there. */
-static size_t read_some(const struct elf *elf, uint64_t offset, void *buffer, size_t size_bytes)
+static void divide_into_spans(struct findings *findings)
 {
-	size_t done_bytes = 0;
+	const uint64_t lowest = findings->items[0].address;
+	uint32_t next = 0;
 
-	if (offset >= elf->size_bytes)
-		return 0;
-	if (size_bytes > elf->size_bytes - offset)
-		size_bytes = (size_t)(elf->size_bytes - offset);
-	while (done_bytes < size_bytes) {
-		const ssize_t count = pread(elf->descriptor, (uint8_t *)buffer + done_bytes,
-					    size_bytes - done_bytes, (off_t)(offset + done_bytes));
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count <= 0)
-			break;
-		done_bytes += (size_t)count;
+	while ((findings->items[findings->count - 1].address - lowest) >> findings->span_log2 >= SPANS)
+		findings->span_log2++;
+	for (uint64_t span = 0; span <= SPANS; span++) {
+		while (next < findings->count &&
+		       (findings->items[next].address - lowest) >> findings->span_log2 < span)
+			next++;
+		findings->firsts[span] = next;
 	}
-	return done_bytes;
-}
-
-static bool read_all(const struct elf *elf, uint64_t offset, void *buffer, size_t size_bytes)
-{
-	return read_some(elf, offset, buffer, size_bytes) == size_bytes;
-}
-
-static enum hm_names_outcome open_file(struct elf *elf, const char *path)
-{
-	struct stat status;
-
-	if (path[0] != '/')
-		return HM_NAMES_NO_FILE;
-	/* O_NONBLOCK: what has the name now may be a pipe, and we would wait for its writer. */
-	elf->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (elf->descriptor < 0)
-		return HM_NAMES_NO_FILE;
-	if (fstat(elf->descriptor, &status) != 0 || !S_ISREG(status.st_mode))
-		return HM_NAMES_NO_FILE;
-	elf->size_bytes = (uint64_t)status.st_size;
-	return HM_NAMES_FOUND;
-}
-
-/* Section `index`; false where there is none. */
-static bool read_section(const struct elf *elf, uint64_t index, Elf64_Shdr *ret_section)
-{
-	uint64_t offset;
-
-	if (elf->header.e_shoff == 0 || elf->header.e_shentsize != sizeof(*ret_section))
-		return false;
-	if (__builtin_mul_overflow(index, sizeof(*ret_section), &offset) ||
-	    __builtin_add_overflow(offset, elf->header.e_shoff, &offset))
-		return false;
-	return read_all(elf, offset, ret_section, sizeof(*ret_section));
-}
-
-static bool read_segments(struct elf *elf)
-{
-	Elf64_Shdr first;
-	uint32_t count = elf->header.e_phnum;
-
-	if (count == PN_XNUM)
-		count = read_section(elf, 0, &first) ? first.sh_info : 0;
-	if (elf->header.e_phentsize != sizeof(Elf64_Phdr) || count == 0 || count > SEGMENTS_MAX)
-		return false;
-	elf->segments = hm_arena_allocate_array(&elf->scratch, count, sizeof(*elf->segments));
-	if (elf->segments == NULL ||
-	    !read_all(elf, elf->header.e_phoff, elf->segments, count * sizeof(*elf->segments)))
-		return false;
-	elf->segment_count = count;
-	return true;
-}
-
-static bool read_headers(struct elf *elf)
-{
-	const Elf64_Ehdr *const header = &elf->header;
-
-	if (!read_all(elf, 0, &elf->header, sizeof(elf->header)))
-		return false;
-	return memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 && header->e_ident[EI_CLASS] == ELFCLASS64 &&
-	       header->e_ident[EI_DATA] == ELFDATA2LSB && header->e_machine == EM_X86_64 &&
-	       read_segments(elf);
-}
-
-static uint64_t round_up(uint64_t value, uint64_t alignment)
-{
-	return (value + alignment - 1) / alignment * alignment;
-}
-
-/* Looks through the notes in `notes` for the GNU build id and compares it. */
-static bool find_build_id(const uint8_t *notes, size_t size_bytes, uint64_t alignment,
-			  const struct hm_snapshot_module *module, bool *ret_found)
-{
-	uint64_t at = 0;
-	Elf64_Nhdr note;
-
-	while (size_bytes - at >= sizeof(note)) {
-		memcpy(&note, notes + at, sizeof(note));
-		const uint64_t name = at + sizeof(note);
-		const uint64_t description = round_up(name + note.n_namesz, alignment);
-		const uint64_t end = description + note.n_descsz;
-
-		if (end > size_bytes)
-			break;
-		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof(ELF_NOTE_GNU) &&
-		    memcmp(notes + name, ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0) {
-			const size_t kept = note.n_descsz < HM_BUILD_ID_MAX ? note.n_descsz : HM_BUILD_ID_MAX;
-
-			*ret_found = true;
-			return kept == module->build_id_size &&
-			       memcmp(notes + description, module->build_id, kept) == 0;
-		}
-		at = round_up(end, alignment);
-		if (at > size_bytes)
-			break;
-	}
-	return false;
-}
-
-/* Whether this file is the one that was loaded.  Without a build id on either side there is nothing to
- * compare. */
-static bool is_same_file(struct elf *elf, const struct hm_snapshot_module *module)
-{
-	bool found = false;
-
-	for (uint32_t i = 0; i < elf->segment_count; i++) {
-		const Elf64_Phdr *const segment = &elf->segments[i];
-		const size_t size_bytes =
-			segment->p_filesz < PIECE_BYTES ? (size_t)segment->p_filesz : PIECE_BYTES;
-
-		if (segment->p_type != PT_NOTE)
-			continue;
-		const size_t there = read_some(elf, segment->p_offset, elf->piece, size_bytes);
-		if (find_build_id(elf->piece, there, segment->p_align == 8 ? 8 : 4, module, &found))
-			return true;
-	}
-	return !found && module->build_id_size == 0;
 }
 
 /* Index of the first address >= `address`, or the number of addresses. */
 static uint32_t lower_bound(const struct findings *findings, uint64_t address)
 {
-	uint32_t low = 0;
-	uint32_t high = findings->count;
+	const uint64_t lowest = findings->items[0].address;
+
+	if (address <= lowest)
+		return 0;
+
+	const uint64_t span = (address - lowest) >> findings->span_log2;
+
+	if (span >= SPANS)
+		return findings->count;
+
+	uint32_t low = findings->firsts[span];
+	uint32_t high = findings->firsts[span + 1];
 
 	while (low < high) {
 		const uint32_t middle = low + (high - low) / 2;
@@ -229,7 +109,7 @@ static size_t read_name(const struct elf *elf, const struct candidate *candidate
 	size_t length = 0;
 
 	for (;;) {
-		const size_t there = read_some(elf, candidate->name_offset, ret_name, wanted);
+		const size_t there = hm_elf_read_some(&elf->file, candidate->name_offset, ret_name, wanted);
 
 		length = strnlen(ret_name, there);
 		if (length < there || there < wanted || wanted == most)
@@ -350,7 +230,7 @@ static void consider(const struct elf *elf, struct findings *findings, const Elf
 	uint64_t end;
 
 	findings->work++;
-	if (!is_code(symbol) || symbol->st_value < code_start || symbol->st_value > last_address ||
+	if (symbol->st_value < code_start || symbol->st_value > last_address || !is_code(symbol) ||
 	    symbol->st_name >= strings->sh_size)
 		return;
 	const struct candidate candidate = {
@@ -368,31 +248,32 @@ static void consider(const struct elf *elf, struct findings *findings, const Elf
 }
 
 /* One pass over one symbol table. */
-static void scan_table(const struct elf *elf, struct findings *findings, const Elf64_Shdr *table,
+static void scan_table(struct elf *elf, struct findings *findings, const Elf64_Shdr *table,
 		       uint64_t code_start)
 {
 	Elf64_Shdr strings;
 	uint64_t strings_end;
 
-	if (table->sh_entsize != sizeof(Elf64_Sym) || !read_section(elf, table->sh_link, &strings) ||
-	    strings.sh_type != SHT_STRTAB ||
+	if (table->sh_entsize != sizeof(Elf64_Sym) ||
+	    !hm_elf_read_section(&elf->file, table->sh_link, &strings) || strings.sh_type != SHT_STRTAB ||
 	    __builtin_add_overflow(strings.sh_offset, strings.sh_size, &strings_end))
 		return;
 	/* What the section claims beyond the end of the file is not there. */
-	const uint64_t room = table->sh_offset < elf->size_bytes ? elf->size_bytes - table->sh_offset : 0;
+	const uint64_t room =
+		table->sh_offset < elf->file.size_bytes ? elf->file.size_bytes - table->sh_offset : 0;
 	const uint64_t count = (table->sh_size < room ? table->sh_size : room) / sizeof(Elf64_Sym);
 	const uint64_t work_max =
 		findings->work + count * WORK_PER_SYMBOL + (uint64_t)findings->count * WORK_PER_ADDRESS;
 
 	for (uint64_t done = 0; done < count;) {
-		const size_t there =
-			read_some(elf, table->sh_offset + done * sizeof(Elf64_Sym), elf->piece, PIECE_BYTES) /
-			sizeof(Elf64_Sym);
+		const size_t there = hm_elf_read_some(&elf->file, table->sh_offset + done * sizeof(Elf64_Sym),
+						      elf->file.piece, HM_ELF_PIECE_BYTES) /
+				     sizeof(Elf64_Sym);
 
 		for (size_t i = 0; i < there && done + i < count && findings->work < work_max; i++) {
 			Elf64_Sym symbol;
 
-			memcpy(&symbol, elf->piece + i * sizeof(symbol), sizeof(symbol));
+			memcpy(&symbol, elf->file.piece + i * sizeof(symbol), sizeof(symbol));
 			consider(elf, findings, &symbol, &strings, code_start);
 		}
 		if (there == 0 || findings->work >= work_max)
@@ -401,16 +282,14 @@ static void scan_table(const struct elf *elf, struct findings *findings, const E
 	}
 }
 
-static void scan_tables(const struct elf *elf, struct findings *findings, uint64_t code_start)
+static void scan_tables(struct elf *elf, struct findings *findings, uint64_t code_start)
 {
 	Elf64_Shdr section;
-	uint64_t count = elf->header.e_shnum;
+	const uint64_t count = hm_elf_section_count(&elf->file);
 	uint32_t table_count = 0;
 
-	/* SHN_LORESERVE sections and more: the number is in the first one. */
-	if (count == 0)
-		count = read_section(elf, 0, &section) ? section.sh_size : 0;
-	for (uint64_t i = 1; i < count && i < SECTIONS_MAX && read_section(elf, i, &section); i++) {
+	for (uint64_t i = 1; i < count && i < SECTIONS_MAX && hm_elf_read_section(&elf->file, i, &section);
+	     i++) {
 		if (section.sh_type != SHT_SYMTAB && section.sh_type != SHT_DYNSYM)
 			continue;
 		scan_table(elf, findings, &section, code_start);
@@ -429,21 +308,6 @@ static void scan_tables(const struct elf *elf, struct findings *findings, uint64
 	}
 }
 
-/* Where `address` lies in the file; false where no segment has it there. */
-static bool find_offset(const struct elf *elf, uint64_t address, uint64_t *ret_offset)
-{
-	for (uint32_t i = 0; i < elf->segment_count; i++) {
-		const Elf64_Phdr *const segment = &elf->segments[i];
-
-		if (segment->p_type == PT_LOAD && address >= segment->p_vaddr &&
-		    address - segment->p_vaddr < segment->p_filesz) {
-			*ret_offset = segment->p_offset + (address - segment->p_vaddr);
-			return true;
-		}
-	}
-	return false;
-}
-
 /*
  * The end of the function that a table entry stands for, or 0 where its description is of an unusual form.
  * Nearly all write the start as 4 bytes relative to themselves and then the length; so if the first gives the
@@ -459,8 +323,8 @@ static uint64_t function_end(const struct elf *elf, uint64_t start, uint64_t des
 	} description;
 	uint64_t offset;
 
-	if (!find_offset(elf, description_address, &offset) ||
-	    !read_all(elf, offset, &description, sizeof(description)))
+	if (!hm_elf_find_offset(&elf->file, description_address, &offset) ||
+	    !hm_elf_read(&elf->file, offset, &description, sizeof(description)))
 		return 0;
 	const uint64_t start_field = description_address + offsetof(__typeof__(description), start);
 	return start_field + (uint64_t)(int64_t)description.start == start ? start + description.size_bytes
@@ -485,11 +349,11 @@ static bool find_frame_table(const struct elf *elf, struct frame_table *ret_tabl
 		uint32_t count;
 	} header;
 
-	for (uint32_t i = 0; i < elf->segment_count; i++) {
-		const Elf64_Phdr *const segment = &elf->segments[i];
+	for (uint32_t i = 0; i < elf->file.segment_count; i++) {
+		const Elf64_Phdr *const segment = &elf->file.segments[i];
 
 		if (segment->p_type != PT_GNU_EH_FRAME ||
-		    !read_all(elf, segment->p_offset, &header, sizeof(header)) ||
+		    !hm_elf_read(&elf->file, segment->p_offset, &header, sizeof(header)) ||
 		    memcmp(header.encodings, expected, sizeof(expected)) != 0)
 			continue;
 		*ret_table = (struct frame_table){
@@ -538,16 +402,16 @@ static void find_function_starts(const struct elf *elf, struct findings *finding
 	if (!find_frame_table(elf, &table))
 		return;
 	for (uint64_t done = 0; done < table.count && next < findings->count;) {
-		const size_t there =
-			read_some(elf, table.offset + done * sizeof(struct pair), elf->piece, PIECE_BYTES) /
-			sizeof(struct pair);
+		const size_t there = hm_elf_read_some(&elf->file, table.offset + done * sizeof(struct pair),
+						      elf->file.piece, HM_ELF_PIECE_BYTES) /
+				     sizeof(struct pair);
 
 		if (there == 0)
 			break;
 		for (size_t i = 0; i < there && done + i < table.count && next < findings->count; i++) {
 			struct pair pair;
 
-			memcpy(&pair, elf->piece + i * sizeof(pair), sizeof(pair));
+			memcpy(&pair, elf->file.piece + i * sizeof(pair), sizeof(pair));
 			const uint64_t following = table.address + (uint64_t)(int64_t)pair.start;
 
 			next = set_function(elf, findings, next, start, description, following);
@@ -663,14 +527,11 @@ static int name_all(const struct elf *elf, struct hm_arena *arena, const struct 
 static enum hm_names_outcome find_names(struct elf *elf, const struct hm_snapshot_module *module,
 					struct findings *findings)
 {
-	const enum hm_names_outcome opened = open_file(elf, module->path);
+	const enum hm_names_outcome opened =
+		hm_elf_file_open(&elf->file, &elf->scratch, module->path, module);
 
 	if (opened != HM_NAMES_FOUND)
 		return opened;
-	if (!read_headers(elf))
-		return HM_NAMES_NOT_ELF;
-	if (!is_same_file(elf, module))
-		return HM_NAMES_OTHER_FILE;
 	scan_tables(elf, findings, module->start_address - module->load_bias);
 	find_function_starts(elf, findings);
 	return HM_NAMES_FOUND;
@@ -679,17 +540,20 @@ static enum hm_names_outcome find_names(struct elf *elf, const struct hm_snapsho
 static bool begin(struct elf *elf, struct findings *findings, const struct hm_snapshot_module *module,
 		  const uint64_t *addresses, uint32_t count)
 {
-	elf->descriptor = -1;
 	hm_arena_init(&elf->scratch, SIZE_MAX);
-	elf->piece = hm_arena_allocate(&elf->scratch, PIECE_BYTES);
+	if (!hm_elf_file_init(&elf->file, &elf->scratch))
+		return false;
 	elf->names[0] = hm_arena_allocate(&elf->scratch, NAME_BYTES_MAX + 1);
 	elf->names[1] = hm_arena_allocate(&elf->scratch, NAME_BYTES_MAX + 1);
 	findings->items = hm_arena_allocate_array(&elf->scratch, count, sizeof(*findings->items));
 	findings->count = count;
-	if (elf->piece == NULL || elf->names[0] == NULL || elf->names[1] == NULL || findings->items == NULL)
+	findings->firsts = hm_arena_allocate_array(&elf->scratch, SPANS + 1, sizeof(*findings->firsts));
+	if (elf->names[0] == NULL || elf->names[1] == NULL || findings->items == NULL ||
+	    findings->firsts == NULL)
 		return false;
 	for (uint32_t i = 0; i < count; i++)
 		findings->items[i].address = addresses[i] - module->load_bias;
+	divide_into_spans(findings);
 	return true;
 }
 
@@ -697,7 +561,7 @@ static int resolve(void *context, struct hm_arena *arena, const struct hm_snapsh
 		   const uint64_t *addresses, uint32_t count, struct hm_location_name *ret_names,
 		   enum hm_names_outcome *ret_outcome)
 {
-	struct elf elf = { 0 };
+	struct elf elf = { .file = { .descriptor = -1 } };
 	struct findings findings = { 0 };
 	int error = -ENOMEM;
 
@@ -709,8 +573,7 @@ static int resolve(void *context, struct hm_arena *arena, const struct hm_snapsh
 				       : find_names(&elf, module, &findings);
 		error = name_all(&elf, arena, module, &findings, ret_names);
 	}
-	if (elf.descriptor >= 0)
-		close(elf.descriptor);
+	hm_elf_file_close(&elf.file);
 	hm_arena_done(&elf.scratch);
 	return error;
 }

@@ -2,9 +2,8 @@
 /*
  * Function names from the ELF file that a module was loaded from.
  *
- * The file is read with pread in pieces, never mapped: whoever shortens it meanwhile makes us read less, not
- * fault.  Its symbol tables are passed over once, whatever the number of addresses; names are fetched only
- * for the symbols that win.  Some 200 KiB of memory and what the names take.
+ * The symbol tables of the file (elf_file.h) are passed over once, whatever the number of addresses; names
+ * are fetched only for the symbols that win.  Some 40 KiB of memory and what the names take.
  *
  * Which symbol names an address, the earlier rule first:
  *   1. .symtab and .dynsym alike: one that contains it (value <= address < value + size)
