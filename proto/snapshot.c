@@ -362,7 +362,8 @@ static int read_bucket(struct reading *reading, uint64_t offset, const struct hm
 
 static int read_live_buckets(struct reading *reading, uint64_t offset, uint64_t bucket_count)
 {
-	enum { BUCKETS_AT_ONCE = WINDOW_BYTES / sizeof(struct hm_ledger_live_bucket) };
+	/* Most are empty: a larger piece saves few system calls, and takes pages. */
+	enum { BUCKETS_AT_ONCE = WINDOW_BYTES / 4 / sizeof(struct hm_ledger_live_bucket) };
 
 	for (uint64_t done = 0; done < bucket_count;) {
 		const uint64_t rest = bucket_count - done;

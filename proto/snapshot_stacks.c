@@ -186,9 +186,9 @@ static void find_records(struct walk *walk, uint32_t dropped_unit, uint32_t over
 	if (overflow_unit != 0 && take_first(walk, overflow_unit))
 		find_record(walk, overflow_unit, true, 0);
 	for (uint32_t i = 0; i < HM_TRIE_ROOTS; i += ROOTS_AT_ONCE) {
-		const hm_trie_reference *const roots =
-			hm_window_view(walk->window, HM_LEDGER_HEADER_BYTES + i * sizeof(*roots),
-				       ROOTS_AT_ONCE * sizeof(*roots), SIZE_MAX);
+		const hm_trie_reference *const roots = hm_window_view(
+			walk->window, HM_LEDGER_HEADER_BYTES + i * sizeof(*roots),
+			ROOTS_AT_ONCE * sizeof(*roots), (HM_TRIE_ROOTS - ROOTS_AT_ONCE - i) * sizeof(*roots));
 
 		for (uint32_t k = 0; roots != NULL && k < ROOTS_AT_ONCE; k++)
 			push(walk, atomic_load_explicit(&roots[k],
