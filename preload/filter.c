@@ -5,6 +5,7 @@
 #include "preload/memory.h"
 
 #include <stddef.h>
+#include <string.h>
 
 enum {
 	STUCK = 255,
@@ -209,8 +210,28 @@ uint32_t hm_filter_insert(uintptr_t address)
 	return count_in_all(address);
 }
 
+/* Whether any of eight counters counts.  Nobody else counts meanwhile, so they can be read at once. */
+static bool is_any_counting(const _Atomic uint8_t *counters)
+{
+	uint64_t eight;
+
+	memcpy(&eight, (const void *)(uintptr_t)counters, sizeof(eight));
+	return eight != 0;
+}
+
+static void reset_counter(_Atomic uint8_t *counter)
+{
+	/* relaxed: nobody else counts now; stores only where needed keep a fork child's pages shared */
+	const uint8_t count = atomic_load_explicit(counter, memory_order_relaxed);
+
+	if (count != 0 && count != STUCK)
+		atomic_store_explicit(counter, 0, memory_order_relaxed);
+}
+
 void hm_filter_reset(void)
 {
+	enum { AT_ONCE = sizeof(uint64_t) };
+
 	/* A larger array of the parent process stays mapped: free() may be reading it in another thread. */
 	atomic_store_explicit(&hm_filter_shape, (uintptr_t)first_counters, memory_order_release);
 	atomic_store_explicit(&next_shape, 0, memory_order_relaxed);
@@ -218,12 +239,10 @@ void hm_filter_reset(void)
 	if (!atomic_load_explicit(&has_counted, memory_order_relaxed))
 		return;
 	atomic_store_explicit(&has_counted, false, memory_order_relaxed);
-	for (size_t index = 0; index < (size_t)1 << FIRST_LOG2; index++) {
-		/* relaxed: nobody else counts now; stores only where needed keep a fork child's pages shared
-		 */
-		const uint8_t count = atomic_load_explicit(&first_counters[index], memory_order_relaxed);
-
-		if (count != 0 && count != STUCK)
-			atomic_store_explicit(&first_counters[index], 0, memory_order_relaxed);
+	for (size_t index = 0; index < (size_t)1 << FIRST_LOG2; index += AT_ONCE) {
+		if (!is_any_counting(&first_counters[index]))
+			continue;
+		for (size_t i = 0; i < AT_ONCE; i++)
+			reset_counter(&first_counters[index + i]);
 	}
 }
