@@ -79,6 +79,22 @@ static void keep_window(struct stack *stack, struct hm_stack_bounds *bounds, boo
 }
 
 /*
+ * Whether a walk that was cut has come, all the way through readable memory, to what is known of the thread's
+ * own stack: a recursion has grown beyond it.  Then the window is one with that.  Between a thread's stack
+ * and what else may be mapped below it lies a guard page.
+ */
+static bool join_known(struct stack *stack, const struct hm_stack_bounds *known, uintptr_t sp)
+{
+	const bool is_in_one_piece = stack->first.high == 0 && !stack->has_switched;
+
+	if (!is_in_one_piece || !is_inside(known, sp) || stack->first_sp >= known->low)
+		return false;
+	if (stack->window.high < known->high)
+		stack->window.high = known->high;
+	return true;
+}
+
+/*
  * Extends the window outwards to `address`, page by page.  Across a frame with a large array it is moved in
  * place of extended, which makes that frame cost two system calls in every walk and not one a page in the
  * first.
@@ -389,10 +405,19 @@ static inline void store_for(struct hm_trail *trail, struct hm_walk *walk, uint6
 	walk->frame_count = trail->fresh_count;
 }
 
-static struct hm_walk finish_by_trail(struct hm_trail *trail)
+static struct hm_walk finish_by_trail(struct hm_trail *trail, enum hm_walk_end end)
 {
-	hm_trail_finish(trail);
-	return (struct hm_walk){ .frame_count = trail->kept_count, .end = HM_WALK_COMPLETE, .is_kept = true };
+	hm_trail_finish(trail, end == HM_WALK_CUT);
+	return (struct hm_walk){ .frame_count = trail->kept_count, .end = end, .is_kept = true };
+}
+
+/* The trail has led to a frame with no room for another: is there one, as there was?  Else no frames. */
+static struct hm_walk finish_at_cut(struct hm_trail *trail, struct stack *stack, struct hm_trail_frame frame)
+{
+	if (step(stack, hm_unwind_rule_find(frame.pc), &frame) == STEP_DONE)
+		return finish_by_trail(trail, HM_WALK_CUT);
+	hm_trail_forget(trail);
+	return (struct hm_walk){ .end = HM_WALK_TRUNCATED };
 }
 
 /* The walk itself; trail NULL: without one.  Else frames are the trail's fresh words. */
@@ -416,7 +441,9 @@ static inline __attribute__((always_inline)) struct hm_walk walk_from(struct hm_
 		if (trail != NULL)
 			meeting = hm_trail_meet(trail, &frame, origin, stack.window.high, frames_max);
 		if (meeting == HM_TRAIL_TO_END)
-			return finish_by_trail(trail);
+			return finish_by_trail(trail, HM_WALK_COMPLETE);
+		if (meeting == HM_TRAIL_TO_CUT)
+			return finish_at_cut(trail, &stack, frame);
 		rule = hm_unwind_rule_find(frame.pc);
 		if (meeting == HM_TRAIL_AHEAD)
 			walk.frame_count = trail->fresh_count;
@@ -425,16 +452,19 @@ static inline __attribute__((always_inline)) struct hm_walk walk_from(struct hm_
 		stepped = step(&stack, rule, &frame);
 		origin = origin_of(rule, &frame);
 	} while (stepped == STEP_DONE && walk.frame_count < frames_max);
-	keep_window(&stack, bounds,
-		    (stepped == STEP_OUTERMOST && rule.kind == HM_RULE_OUTERMOST) ||
-			    (stepped == STEP_DONE && is_known_as_own));
+	keep_window(
+		&stack, bounds,
+		(stepped == STEP_OUTERMOST && rule.kind == HM_RULE_OUTERMOST) ||
+			(stepped == STEP_DONE && (is_known_as_own || join_known(&stack, bounds, frame.sp))));
 
 	switch (stepped) {
 	case STEP_DONE:
+		if (trail != NULL && !stack.has_switched)
+			return finish_by_trail(trail, HM_WALK_CUT);
 		return end_of(walk, HM_WALK_CUT);
 	case STEP_OUTERMOST:
 		if (trail != NULL && rule.kind == HM_RULE_OUTERMOST && !stack.has_switched)
-			return finish_by_trail(trail);
+			return finish_by_trail(trail, HM_WALK_COMPLETE);
 		return end_of(walk, HM_WALK_COMPLETE);
 	case STEP_COMPLEX:
 		return finish_complex(walk, rule, frame.sp, frames, frames_max);
@@ -460,7 +490,7 @@ HM_NOINLINE bool hm_frames_walk_trail(struct hm_stack_bounds *bounds, const void
 	if (!is_inside(bounds, frame.sp) || (frame.pc >= own_start && frame.pc < own_end))
 		return false;
 	*ret_walk = walk_from(frame, bounds, trail, trail->fresh.words, frames_max);
-	return true;
+	return ret_walk->frame_count != 0;
 }
 
 void hm_frames_look_ahead(struct hm_stack_bounds *bounds)

@@ -52,8 +52,8 @@ struct hm_walk hm_frames_walk(struct hm_stack_bounds *bounds, const void *own_fr
 
 /*
  * The same walk with the help of a trail (trail.h), which the caller has claimed.  The frames are where
- * hm_trail_frames_of says.  Returns false, and has not walked, on a stack of which nothing is known yet, and
- * where frames would have to be left out.
+ * hm_trail_frames_of says.  Returns false, and has not walked, on a stack of which nothing is known yet,
+ * where frames would have to be left out, and where the trail has led astray.
  */
 struct hm_trail;
 bool hm_frames_walk_trail(struct hm_stack_bounds *bounds, const void *own_frame, struct hm_trail *trail,

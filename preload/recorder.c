@@ -196,13 +196,14 @@ static uint32_t intern_by_trail(struct hm_ledger_file *ledger, struct hm_trail *
 		return 0;
 
 	const uint64_t *const frames = hm_trail_frames_of(trail, &walk);
+	const uint8_t flags = flags_of(ledger, walk.end);
 
 	if (!walk.is_kept)
-		return hm_stack_intern(ledger, frames, walk.frame_count, flags_of(ledger, walk.end));
+		return hm_stack_intern(ledger, frames, walk.frame_count, flags);
 	if (trail->stack_unit != 0)
 		return trail->stack_unit;
 
-	const uint32_t unit = hm_stack_intern_hashed(ledger, frames, walk.frame_count, 0,
+	const uint32_t unit = hm_stack_intern_hashed(ledger, frames, walk.frame_count, flags,
 						     trail->kept_hashes[hm_trail_start(trail)]);
 
 	/* Each sample under [overflow] is a loss to be counted. */

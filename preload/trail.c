@@ -19,6 +19,8 @@ static const uintptr_t place_mask = ~(uintptr_t)(WORD_BYTES - 1);
 /* Part of the library's image, zero at first: a page that no walk was led to is not resident. */
 static struct hm_trail trails[HM_TRAILS];
 
+static _Atomic bool were_claimed; /* any of them, since the last reset: else their pages are left alone */
+
 /*
  * Stacks of threads lie 8 MiB and a page apart, or whatever the program has asked for: both halves of the
  * number of the page are mixed (murmur's finaliser), for a product alone leads most of them to a few places.
@@ -36,6 +38,9 @@ static bool claim(struct hm_trail *trail)
 {
 	uint32_t nobody = 0;
 
+	/* relaxed: a hint for a reset, which is made when nobody walks */
+	if (HM_UNLIKELY(!atomic_load_explicit(&were_claimed, memory_order_relaxed)))
+		atomic_store_explicit(&were_claimed, true, memory_order_relaxed);
 	/* relaxed: a first look, so that what another has is not asked for with a lock */
 	if (atomic_load_explicit(&trail->claimed, memory_order_relaxed) != 0)
 		return false;
@@ -53,13 +58,18 @@ struct hm_trail *hm_trail_claim(uintptr_t stack_high)
 		return NULL;
 	if (trail->epoch != epoch) {
 		trail->epoch = epoch;
-		trail->kept_count = 0;
-		trail->stack_unit = 0;
+		hm_trail_forget(trail);
 	}
 	trail->fresh_count = 0;
 	trail->cursor = hm_trail_start(trail);
 	trail->joint = END;
 	return trail;
+}
+
+void hm_trail_forget(struct hm_trail *trail)
+{
+	trail->kept_count = 0;
+	trail->stack_unit = 0;
 }
 
 void hm_trail_release(struct hm_trail *trail)
@@ -113,8 +123,8 @@ static uint32_t follow(const struct hm_trail_frames *kept, uint32_t index, uint3
 }
 
 /* The frames from `first` to `last` become fresh ones: the walk leaves the trail behind them. */
-HM_COLD static void copy_to_fresh(struct hm_trail *trail, uint32_t first, uint32_t last, uintptr_t origin,
-				  struct hm_trail_frame *frame)
+static void copy_to_fresh(struct hm_trail *trail, uint32_t first, uint32_t last, uintptr_t origin,
+			  struct hm_trail_frame *frame)
 {
 	const struct hm_trail_frames *const kept = &trail->kept;
 
@@ -146,7 +156,7 @@ enum hm_trail_meeting hm_trail_meet(struct hm_trail *trail, struct hm_trail_fram
 	const uint32_t limit = room < END - first ? first + room : END;
 	const uint32_t last = follow(kept, first, limit, frame->fp);
 
-	if (last < END - 1) {
+	if (last < END - 1 || (trail->is_cut && room > END - first)) {
 		copy_to_fresh(trail, first, last, origin, frame);
 		trail->cursor = last + 1;
 		return HM_TRAIL_AHEAD;
@@ -154,10 +164,16 @@ enum hm_trail_meeting hm_trail_meet(struct hm_trail *trail, struct hm_trail_fram
 	/* It has another frame inside of it now. */
 	kept->origins[first] = origin | (kept->origins[first] & HM_TRAIL_STEPS_ON_FP);
 	trail->joint = first;
-	return HM_TRAIL_TO_END;
+	if (!trail->is_cut)
+		return HM_TRAIL_TO_END;
+	/* FP is right if the next step needs it. */
+	*frame = (struct hm_trail_frame){ .pc = hm_frame_address(kept->words[last]),
+					  .sp = kept->sps[last],
+					  .fp = kept->fps[last] };
+	return HM_TRAIL_TO_CUT;
 }
 
-void hm_trail_finish(struct hm_trail *trail)
+void hm_trail_finish(struct hm_trail *trail, bool is_cut)
 {
 	struct hm_trail_frames *const kept = &trail->kept;
 	const struct hm_trail_frames *const fresh = &trail->fresh;
@@ -176,10 +192,14 @@ void hm_trail_finish(struct hm_trail *trail)
 		kept->origins[to] = fresh->origins[from];
 	}
 	trail->kept_count = END - to;
+	trail->is_cut = is_cut;
 }
 
 void hm_trails_reset(void)
 {
+	if (!atomic_load_explicit(&were_claimed, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&were_claimed, false, memory_order_relaxed);
 	for (uint32_t index = 0; index < HM_TRAILS; index++) {
 		struct hm_trail *const trail = &trails[index];
 

@@ -27,6 +27,10 @@
  * fresh ones go in front of those.  So a walk that differs from the last in its three inner frames stores
  * three.  With each kept frame goes the hash of it and all outside of it (stacks.h), for the same reason.
  *
+ * A walk that was cut, with frames_max frames and a caller beyond the last, is kept as well.  One that
+ *follows it to the end and has frames_max frames then is the same up to there, and steps once to see that
+ *there still is a caller; one that has fewer goes on walking.
+ *
  *
  * Whose they are
  * --------------
@@ -70,6 +74,7 @@ struct hm_trail_frames {
 struct hm_trail {
 	_Atomic uint32_t claimed; /* 1: a walk has it [trail.claim] */
 	uint32_t kept_count;      /* 0: nothing */
+	bool is_cut;              /* what is kept does not end at the outermost frame */
 	uint32_t fresh_count;
 	uint32_t cursor;     /* index of the innermost of `kept` that this walk may still meet */
 	uint32_t joint;      /* index of the innermost of `kept` that are part of this walk */
@@ -114,6 +119,7 @@ enum hm_trail_meeting {
 	HM_TRAIL_APART,  /* the frame is not on it */
 	HM_TRAIL_AHEAD,  /* followed for some frames, which are stored; *frame is the last of them */
 	HM_TRAIL_TO_END, /* followed to the outermost frame: the walk is done */
+	HM_TRAIL_TO_CUT, /* followed to where the last walk was cut, which *frame is, with no room for more */
 };
 
 /*
@@ -124,11 +130,14 @@ enum hm_trail_meeting hm_trail_meet(struct hm_trail *trail, struct hm_trail_fram
 				    uintptr_t readable_end, uint32_t frames_max);
 
 /*
- * The walk has come to the outermost frame.  From now on it is the one that is kept: kept_count frames at
- * the end of kept.words, their hash the first in use of kept_hashes (hm_trail_start).  stack_unit is left
- * where the walk before was the same, else 0.
+ * The walk has come to the outermost frame, or to the last that there is room for.  From now on it is the one
+ * that is kept: kept_count frames at the end of kept.words, their hash the first in use of kept_hashes
+ * (hm_trail_start).  stack_unit is left where the walk before was the same, else 0.
  */
-void hm_trail_finish(struct hm_trail *trail);
+void hm_trail_finish(struct hm_trail *trail, bool is_cut);
+
+/* The walk is not what was expected after all: nothing is kept. */
+void hm_trail_forget(struct hm_trail *trail);
 
 /* Index of the innermost frame that is kept. */
 static inline uint32_t hm_trail_start(const struct hm_trail *trail)

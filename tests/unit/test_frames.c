@@ -342,6 +342,39 @@ static void test_deep_recursion(void)
 	CHECK_EQ(visits.frames, FRAMES_MAX);
 }
 
+/* A recursion that is met at each level.  Returns how often its stack was not known from the walk before. */
+__attribute__((noinline)) static int recurse_and_walk(int levels, struct hm_stack_bounds *known)
+{
+	const uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+	uint64_t frames[8];
+	const struct hm_walk walk = hm_frames_walk(known, NULL, frames, sizeof(frames) / sizeof(frames[0]));
+	int missed = sp < known->low || sp >= known->high || walk.end == HM_WALK_TRUNCATED;
+
+	if (levels > 0)
+		missed += recurse_and_walk(levels - 1, known);
+	return missed + (frames[0] == 0); /* no tail call */
+}
+
+static void *grow_beyond_known(void *argument)
+{
+	struct hm_stack_bounds known = { 0 };
+	uint64_t frames[FRAMES_MAX];
+	int *const missed = argument;
+
+	CHECK_EQ(hm_frames_walk(&known, NULL, frames, FRAMES_MAX).end, HM_WALK_COMPLETE);
+	*missed = recurse_and_walk(2000, &known);
+	return NULL;
+}
+
+/* Walks that are cut make the stack known, too, where they lead onto what is known of it. */
+static void test_growing_beyond_known(void)
+{
+	int missed = -1;
+
+	run_thread(grow_beyond_known, &missed, 4 << 20);
+	CHECK_EQ(missed, 0);
+}
+
 /* Functions that go on in one another at random, with frames of different shapes and from different places.
  */
 struct wandering {
@@ -472,7 +505,7 @@ static void check_frames_max(const void *own_frame, const uint64_t *frames, uint
 		CHECK_EQ(walk.frame_count, max);
 		CHECK_EQ(walk.end, max < count ? HM_WALK_CUT : HM_WALK_COMPLETE);
 		CHECK_EQ(memcmp(hm_trail_frames_of(trail, &walk), frames, max * sizeof(*frames)), 0);
-		CHECK_EQ(trail->kept_count, count);
+		CHECK_EQ(trail->kept_count, max);
 		hm_trail_release(trail);
 	}
 }
@@ -495,6 +528,50 @@ static void test_frames_max(void)
 		CHECK_EQ(some[max], UINT64_C(0xeeeeeeeeeeeeeeee));
 	}
 	check_frames_max(__builtin_frame_address(0), all + 1, count - 1);
+}
+
+static bool walk_by_trail(const void *own_frame, uint32_t frames_max, struct hm_walk *ret_walk,
+			  struct hm_trail **ret_trail)
+{
+	struct hm_trail *const trail = hm_trail_claim(bounds.high);
+	const bool is_walked = hm_frames_walk_trail(&bounds, own_frame, trail, frames_max, ret_walk);
+
+	hm_trail_release(trail);
+	*ret_trail = trail;
+	return is_walked;
+}
+
+/* A walk that was cut is followed again to where it was, and there is no caller any more. */
+static void test_lost_beyond_cut(void)
+{
+	enum { KEPT = 2 };
+	const void *const own_frame = __builtin_frame_address(0);
+	struct hm_trail *trail;
+	struct hm_walk walk = { 0 };
+
+	CHECK(walk_by_trail(own_frame, FRAMES_MAX, &walk, &trail));
+	CHECK_EQ(walk.end, HM_WALK_COMPLETE);
+	CHECK(walk.frame_count > KEPT);
+
+	volatile uintptr_t *const return_address =
+		(uintptr_t *)trail->kept.sps[hm_trail_start(trail) + KEPT] - 1;
+	const uintptr_t saved = *return_address;
+
+	CHECK(walk_by_trail(own_frame, KEPT, &walk, &trail));
+	CHECK_EQ(walk.end, HM_WALK_CUT);
+	CHECK_EQ(trail->kept_count, KEPT);
+	*return_address = 1;
+
+	const bool is_walked = walk_by_trail(own_frame, KEPT, &walk, &trail);
+
+	*return_address = saved;
+	CHECK(!is_walked);
+	CHECK_EQ(trail->kept_count, 0);
+	CHECK(walk_by_trail(own_frame, KEPT, &walk, &trail));
+	CHECK_EQ(walk.end, HM_WALK_CUT);
+	CHECK(walk_by_trail(own_frame, KEPT, &walk, &trail));
+	CHECK_EQ(walk.end, HM_WALK_CUT);
+	CHECK(walk.is_kept);
 }
 
 static void test_errno(void)
@@ -827,10 +904,12 @@ int main(void)
 	test_exceptions();
 	test_signals();
 	test_deep_recursion();
+	test_growing_beyond_known();
 	test_wandering();
 	test_same_again();
 	test_unloading();
 	test_frames_max();
+	test_lost_beyond_cut();
 	test_errno();
 	test_broken_frame_pointers();
 	test_no_information();
