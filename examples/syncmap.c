@@ -16,7 +16,7 @@
  *
  * A load that does not find its key in the read map has to look in the dirty one, under the mutex: a miss.
  * When there have been as many misses as the dirty map has keys, what they cost has paid for a copy: the
- *dirty map becomes the read map (promotion), and there is no dirty map until the next new key.
+ * dirty map becomes the read map (promotion), and there is no dirty map until the next new key.
  *
  * What becomes of an entry:
  *

@@ -30,10 +30,10 @@ static uint32_t count_segments(const struct hm_ledger_file *ledger)
 }
 
 /*
- * The place of an address in a segment follows its place in memory: a page of the program's goes to a window
- *of 32 buckets, 128 bytes of it to one of them.  Blocks that were allocated one after the other, as most are
- *that are freed so, meet in few cache lines and in fewer pages: python3 at rate 1 with a million live objects
- * takes a quarter less time than where each address goes to a place of its own.
+ * The place of an address in a segment follows its place in memory: a page of the program's goes to a
+ * window of 32 buckets, 128 bytes of it to one of them.  Blocks that were allocated one after the other,
+ * as most are that are freed so, meet in few cache lines and in fewer pages: python3 at rate 1 with a
+ * million live objects takes a quarter less time than where each address goes to a place of its own.
  *
  *	   address   [       page       |  5 bits  |  7 bits  ]
  *	                      |              |
@@ -42,10 +42,10 @@ static uint32_t count_segments(const struct hm_ledger_file *ledger)
  *	   bucket        [  window  |  in the window  ]
  *
  * The window is the high bits of page times an odd number (Knuth 6.4), another one in each segment: pages
- *that meet in one part in the next.  The bucket in it is turned by other bits of the hash, since large blocks
- *all begin at the same place of a page.  A window has room for two blocks in 32 bytes, which is as dense as
- *malloc packs them; and before the first bucket overflows in all segments, these are filled to 0.4 to 0.9,
- *for all strides from 16 bytes to 1 MiB (test_tables.c).
+ * that meet in one part in the next.  The bucket in it is turned by other bits of the hash, since large
+ * blocks all begin at the same place of a page.  A window has room for two blocks in 32 bytes, which is as
+ * dense as malloc packs them; and before the first bucket overflows in all segments, these are filled to
+ * 0.4 to 0.9, for all strides from 16 bytes to 1 MiB (test_tables.c).
  */
 static struct hm_ledger_live_bucket *bucket_at(struct hm_ledger_live_bucket *segment, uint32_t segment_index,
 					       uint64_t address)

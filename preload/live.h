@@ -3,7 +3,7 @@
  * The live table: which sampled blocks have not been freed, by their address.
  *
  * Open addressing in the ledger's live segments (struct hm_ledger_live_bucket).  Segment k has 2048 << k
- *slots in buckets of 8; an address has one bucket in each segment and may lie in any slot of it.
+ * slots in buckets of 8; an address has one bucket in each segment and may lie in any slot of it.
  *
  *	segment 0   [bucket][bucket]...                 insert: newest segment first, first empty slot
  *	segment 1   [bucket][bucket][bucket][bucket]    take:   newest segment first, the slot that has it

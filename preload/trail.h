@@ -28,8 +28,8 @@
  * three.  With each kept frame goes the hash of it and all outside of it (stacks.h), for the same reason.
  *
  * A walk that was cut, with frames_max frames and a caller beyond the last, is kept as well.  One that
- *follows it to the end and has frames_max frames then is the same up to there, and steps once to see that
- *there still is a caller; one that has fewer goes on walking.
+ * follows it to the end and has frames_max frames then is the same up to there, and steps once to see that
+ * there still is a caller; one that has fewer goes on walking.
  *
  *
  * Whose they are

@@ -41,7 +41,7 @@ static int find_row(uintptr_t pc)
 
 /*
  * Whether an entry of a procedure linkage table begins at `pc`, about which nothing is said (lld writes
- *nothing about its tables).  SP is as the caller's call has left it then.
+ * nothing about its tables).  SP is as the caller's call has left it then.
  *
  *	ff 25 distance    jmp  *distance(%rip)
  *	68 index          push $index

@@ -8,9 +8,9 @@
  *
  * Arguments of functions are left out, since the name tells functions apart well enough, and so are return
  * types, template arguments that are the usual default (allocators, comparisons, hashes), inline namespaces
- *of the standard library, and the suffixes by which a compiler marks pieces and copies of a function.
- *Template arguments stay: which container grows is what a profile of the heap is asked for.  Only in a name
- *longer than HM_DEMANGLE_LONG_BYTES are those within others replaced by "...", and then all.
+ * of the standard library, and the suffixes by which a compiler marks pieces and copies of a function.
+ * Template arguments stay: which container grows is what a profile of the heap is asked for.  Only in a name
+ * longer than HM_DEMANGLE_LONG_BYTES are those within others replaced by "...", and then all.
  *
  * The full name is always to be had from the linker's name, which a profile holds too.
  */

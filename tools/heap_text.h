@@ -11,7 +11,7 @@
  *
  * Go writes heap/RATE, twice its interval, and raw counts: pprof then scales each line by its average size.
  * Ours are estimates already, each sample scaled by its own size, which is more exact; scaled again they
- *would be wrong.  heap/2 is the text for "every byte was seen": pprof takes the figures as they are.
+ * would be wrong.  heap/2 is the text for "every byte was seen": pprof takes the figures as they are.
  */
 #ifndef HM_TOOLS_HEAP_TEXT_H
 #define HM_TOOLS_HEAP_TEXT_H

@@ -10,7 +10,7 @@ size_t hm_text_columns(const char *text);
 
 /*
  * The name in at most `columns` columns, or as it is where it fits.  What tells least goes first: arguments
- *of templates, inner ones first; arguments of functions; the middle.
+ * of templates, inner ones first; arguments of functions; the middle.
  *
  *	std::map<int, std::vector<std::pair<int, long>>>::insert(std::pair<int, long>&&)
  *	std::map<int, std::vector<...>>::insert(std::pair<int, long>&&)

@@ -10,7 +10,7 @@
 
 /*
  * As Go's page of goroutines (/debug/pprof/goroutine?debug=2): for each thread a head, then two lines for
- *each function, innermost first, then an empty line:
+ * each function, innermost first, then an empty line:
  *
  *	thread 4711 "worker-1" [sleeping in futex, 3 minutes]:
  *	wait_for_work()

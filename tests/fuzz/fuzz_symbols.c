@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Names out of a file of any bytes, with debug information in it, as `heapmark dump` looks them up; and what
- *the tool makes of any bytes that its child may send.
+ * the tool makes of any bytes that its child may send.
  *
  *	byte 0        bit 0: what follows is 0: a file, 1: what a child sends
  *	              bits 1-5: how many addresses are asked for, and one more
@@ -11,7 +11,7 @@
  *	and the file
  *
  * elfutils is not instrumented, and reads the file in a child, as always: what kills it there must not be
- *seen here but by its note.
+ * seen here but by its note.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tools/symbols.h"

@@ -47,6 +47,8 @@ def times(value):
 
 
 def size(kib):
+    if kib < 0:
+        return f"-{size(-kib)}"
     if kib < 1:
         return f"{kib * 1024:.0f} B"
     return f"{kib / 1024:.1f} MiB" if kib >= 1024 else f"{kib:.0f} KiB" if kib >= 10 else f"{kib:.1f} KiB"

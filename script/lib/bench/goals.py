@@ -42,10 +42,11 @@ def goal(what, wanted, found, is_met):
     return Goal(what, wanted, found, is_met) if found else Goal(what, wanted, "not measured", None)
 
 
-def counted(report):
-    match = re.search(r"^malloc and free .*\+([\d.]+)", report.get("instructions", ""), re.MULTILINE)
+def counted(report, what, row):
+    """A row of tests/cost/instructions."""
+    match = re.search(rf"^malloc and free, {row} .*\+([\d.]+)", report.get("instructions", ""), re.MULTILINE)
     more = float(match[1]) if match else None
-    return goal("unsampled malloc/free pair, beyond forwarding", f"≤ {PAIR_INSTRUCTIONS_MAX} instructions",
+    return goal(f"{what}, beyond forwarding", f"≤ {PAIR_INSTRUCTIONS_MAX} instructions",
                 match and f"{more:.1f} instructions", match and round(more, 1) <= PAIR_INSTRUCTIONS_MAX)
 
 
@@ -65,7 +66,7 @@ def pair_ns(report):
 
 
 def dormant(report):
-    return compared(report, "the same, dormant, of forwarding", "1.00, within noise", rows.PAIR, columns.DORMANT,
+    return compared(report, "the same, dormant, in time, of forwarding", "1.00, within noise", rows.PAIR, columns.DORMANT,
                     columns.SHIM, figures.ratio, 3, "", lambda ratio: ratio.least <= 1)
 
 
@@ -159,7 +160,7 @@ def process(report):
 
 def memory(report):
     """The lines of tests/cost/memory, which asks the kernel for every mapping."""
-    lines = re.findall(r"^(?:ok|FAIL) +(.*): (\d+) bytes, at most (\d+)$", report.get("memory", ""), re.MULTILINE)
+    lines = re.findall(r"^(?:ok|FAIL) +(.*): (-?\d+) bytes, at most (\d+)$", report.get("memory", ""), re.MULTILINE)
     return [goal(f"own memory: {what}", f"≤ {figures.size(int(most) / 1024)}", figures.size(int(found) / 1024),
                  int(found) <= int(most)) for what, found, most in lines]
 
@@ -186,7 +187,8 @@ def ledger(report):
 
 
 def all_goals(report):
-    return [counted(report), pair_ns(report), dormant(report), sampled(report), default_rate(report),
+    return [counted(report, "unsampled malloc/free pair", "not sampled"), pair_ns(report),
+            counted(report, "the same, dormant", "asleep"), dormant(report), sampled(report), default_rate(report),
             against_jemalloc(report), exact(report), throughput(report), process(report), *memory(report),
             *dump(report), ledger(report)]
 

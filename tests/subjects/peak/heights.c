@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * heights MODE: heaps that rise and fall.  When there is more than ever before or after, a line for each site
- *says what it has then:
+ * says what it has then:
  *
  *	peak SITE OBJECTS BYTES
  *
