@@ -5,6 +5,7 @@
 
 #define HM_EXPORT \
 	__attribute__((visibility("default"))) /* seen by the program; preload/exports.map lists them */
+#define HM_HOT_EXPORT HM_EXPORT __attribute__((aligned(64))) /* one cache line, whatever else is linked */
 #define HM_HIDDEN                                                                                 \
 	__attribute__((visibility("hidden"))) /* of ours: reached without the global offset table \
 					       */

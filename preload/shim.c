@@ -51,7 +51,7 @@ static HM_COLD void *slow_malloc(size_t size_bytes)
 	return block;
 }
 
-HM_EXPORT void *malloc(size_t size_bytes)
+HM_HOT_EXPORT void *malloc(size_t size_bytes)
 {
 	if (is_due(size_bytes))
 		return slow_malloc(size_bytes);
@@ -73,7 +73,7 @@ static HM_COLD void slow_free(void *block)
 		hm_next.free(block);
 }
 
-HM_EXPORT void free(void *block)
+HM_HOT_EXPORT void free(void *block)
 {
 	/* Forget before freeing: once the allocator has the block, another thread may receive the same
 	 * address and record it first. */
@@ -97,7 +97,7 @@ static HM_COLD void *slow_calloc(size_t count, size_t size_bytes)
 	return block;
 }
 
-HM_EXPORT void *calloc(size_t count, size_t size_bytes)
+HM_HOT_EXPORT void *calloc(size_t count, size_t size_bytes)
 {
 	size_t total_bytes;
 
@@ -141,7 +141,7 @@ static HM_COLD void *slow_realloc(void *block, size_t size_bytes, bool is_sample
 	return moved;
 }
 
-HM_EXPORT void *realloc(void *block, size_t size_bytes)
+HM_HOT_EXPORT void *realloc(void *block, size_t size_bytes)
 {
 	const bool is_sample_due = is_due(size_bytes);
 
