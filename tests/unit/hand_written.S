@@ -109,6 +109,50 @@ hand_written_trap:
 	.cfi_endproc
 	.size	hand_written_trap, . - hand_written_trap
 
+	// The call is the last instruction, and what follows is another function with another CFA.
+	.globl	hand_written_last_call
+	.type	hand_written_last_call, @function
+hand_written_last_call:
+	.cfi_startproc
+	push	%rbx
+	.cfi_def_cfa_offset 16
+	.cfi_offset %rbx, -16
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	call	*%rax
+	.cfi_endproc
+	.size	hand_written_last_call, . - hand_written_last_call
+	.type	after_last_call, @function
+after_last_call:
+	.cfi_startproc
+	.cfi_def_cfa_offset 0x2000
+	ud2
+	.cfi_endproc
+	.size	after_last_call, . - after_last_call
+
+	// What is said of the instruction before the next is wrong.
+	.globl	hand_written_trap_before
+	.type	hand_written_trap_before, @function
+hand_written_trap_before:
+	.cfi_startproc
+	.cfi_def_cfa_offset 0x2000
+	int3
+	.cfi_def_cfa_offset 8
+	ret
+	.cfi_endproc
+	.size	hand_written_trap_before, . - hand_written_trap_before
+
+	// As a thread begins: there is nowhere to return to, and this is not said.
+	.globl	hand_written_no_return
+	.type	hand_written_no_return, @function
+hand_written_no_return:
+	mov	%rdi, %rax
+	mov	%rsi, %rdi
+	push	$0
+	push	$0
+	jmp	*%rax
+	.size	hand_written_no_return, . - hand_written_no_return
+
 	// Addresses with a rule each.  Two bytes, so that no label is at the edge of a range.
 	.macro	rule name:req
 	.globl	\name
@@ -153,5 +197,12 @@ rules:
 	.cfi_endproc
 	.size	rules, . - rules
 	rule	rule_no_cfi
+	// An entry of a linkage table, about which lld writes nothing either.
+	nop
+	.globl	rule_linkage
+rule_linkage:
+	.byte	0xff, 0x25, 1, 0, 0, 0
+	.byte	0x68, 2, 0, 0, 0
+	.byte	0xe9, 3, 0, 0, 0
 
 	.section .note.GNU-stack, "", @progbits

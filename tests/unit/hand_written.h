@@ -29,6 +29,16 @@ void hand_written_on_rbx(visit_function *visit, void *argument);
 /* Raises SIGTRAP when it has restored RBP and is about to return: what it saved lies below RSP then. */
 void hand_written_trap(void);
 
+/* Its last instruction is the call, which must not return, and after it comes other call-frame information.
+ */
+void hand_written_last_call(visit_function *visit, void *argument);
+
+/* Raises SIGTRAP at an instruction about which nothing true is said, the next is to be believed. */
+void hand_written_trap_before(void);
+
+/* Jumps to visit, which must not return: it finds 0 for its return address. */
+void hand_written_no_return(visit_function *visit, void *argument);
+
 /*
  * Instructions that never run, each with call-frame information of its own: what rules are made of.
  * CFA is at...
@@ -45,5 +55,6 @@ extern const char rule_added[];     /* the word at FP - 8, plus 8 */
 extern const char rule_on_rbx[];    /* RBX + 16 */
 extern const char rule_outermost[]; /* no return address */
 extern const char rule_no_cfi[];    /* nothing is said */
+extern const char rule_linkage[];   /* nothing is said, but it is an entry of a linkage table: SP + 8 */
 
 #endif

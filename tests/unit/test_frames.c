@@ -16,6 +16,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -688,6 +689,12 @@ static void visit_in_complex(void *argument)
 	__asm__ volatile("");
 }
 
+static void visit_in_complex_alone(void *argument)
+{
+	hand_written_on_rbx(visit_alone, argument);
+	__asm__ volatile("");
+}
+
 static void raise_signal(void *argument)
 {
 	(void)argument;
@@ -720,6 +727,56 @@ static void test_complex(void)
 	set_handler(SIGUSR1, handle_in_complex, 0);
 	raise_signal(NULL);
 	check_same_and_complete(&signal_visits, 2);
+}
+
+static jmp_buf behind_no_return;
+
+static void visit_in_complex_and_leave(void *argument)
+{
+	visit_in_complex(argument);
+	longjmp(behind_no_return, 1);
+}
+
+static void visit_alone_in_complex_and_leave(void *argument)
+{
+	hand_written_on_rbx(visit_alone, argument);
+	longjmp(behind_no_return, 1);
+}
+
+/* What is behind a complex frame: walks by all registers meet what walks by rules do. */
+static void test_beyond_complex(void)
+{
+	static struct visits visits;
+	uintptr_t far[2 * HM_GUESSED_FRAME_MAX / sizeof(uintptr_t)] = { 0 };
+
+	/* The return address belongs to the next function, the call does not. */
+	if (setjmp(behind_no_return) == 0)
+		hand_written_last_call(visit_in_complex_and_leave, &visits);
+	check_same_and_complete(&visits, 1);
+
+	/* What was interrupted is at the next instruction, not in a call. */
+	signal_visits = (struct visits){ 0 };
+	set_handler(SIGTRAP, handle_in_complex, 0);
+	hand_written_trap_before();
+	check_same_and_complete(&signal_visits, 1);
+
+	/* Nowhere to return to. */
+	visits = (struct visits){ 0 };
+	if (setjmp(behind_no_return) == 0)
+		hand_written_no_return(visit_alone_in_complex_and_leave, &visits);
+	CHECK_EQ(visits.count, 1);
+	CHECK_EQ(visits.complete, 1);
+	CHECK(visits.frames < 6);
+
+	/* Without information, a frame pointer that leads far away is not believed. */
+	far[sizeof(far) / sizeof(far[0]) - 2] = 0;
+	far[sizeof(far) / sizeof(far[0]) - 1] = (uintptr_t)hand_written_no_cfi_end;
+	visits = (struct visits){ 0 };
+	hand_written_no_cfi_no_fp(visit_in_complex_alone, &visits,
+				  (uintptr_t)&far[sizeof(far) / sizeof(far[0]) - 2]);
+	CHECK_EQ(visits.count, 1);
+	CHECK_EQ(visits.truncated, 1);
+	CHECK_EQ(visits.frames, 4);
 }
 
 static void recurse_in_complex(void *argument)
@@ -915,6 +972,7 @@ int main(void)
 	test_no_information();
 	test_complex();
 	test_complex_frames_max();
+	test_beyond_complex();
 	test_small_thread();
 	test_coroutines();
 	test_coroutine_nearby();

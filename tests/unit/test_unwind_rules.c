@@ -89,6 +89,7 @@ static void test_shapes(void)
 	check_rule(rule_on_rbx, HM_RULE_COMPLEX, false, 0, 0);
 	check_rule(rule_outermost, HM_RULE_OUTERMOST, false, 0, 0);
 	check_rule(rule_no_cfi, HM_RULE_UNKNOWN, false, 0, 0);
+	check_rule(rule_linkage, HM_RULE_STANDARD, false, 1, 0);
 
 	CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
 	CHECK_EQ(raise(SIGUSR1), 0);
