@@ -115,7 +115,7 @@ def against_jemalloc(report):
 
 def start_cpu_s(report, column):
     """Processor time of a process that does nothing, under a column."""
-    cell = report["cells"][rows.STORM].get(column, {})
+    cell = report["cells"].get(rows.STORM, {}).get(column, {})
     return statistics.median(cell["cpu_s"]) / cell["processes"] if "values" in cell else 0
 
 
