@@ -24,7 +24,7 @@ HEAD = """# What heapmark costs
   its stream, is in a program's time and not in a loop's). Rows with threads and the storm of processes: time by the
   clock on the wall.
 * A program's time has its start and its end in it, and so the writing of the profile.
-* Where every allocation is recorded, loops make a sixteenth of the rounds, with gperftools' profiler and dhat a
+* Where every allocation is recorded, loops make a quarter of the rounds, with gperftools' profiler and dhat a
   two-hundredth.
 """
 
