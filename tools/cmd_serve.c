@@ -235,11 +235,13 @@ static int serve_main(const struct hm_verb *verb, int argc, char **argv)
 		return HM_EXIT_USAGE;
 	}
 	hm_symbols_init(&serve.symbols);
+	hm_allocators_init(&serve.allocators);
 
 	const int status = serve_until_signal(&serve, &options);
 
 	hm_serve_baselines_done(&serve);
 	hm_symbols_done(&serve.symbols);
+	hm_allocators_done(&serve.allocators);
 	hm_targets_done(&serve.targets);
 	return status;
 }

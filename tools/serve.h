@@ -12,6 +12,7 @@
 #define HM_TOOLS_SERVE_H
 
 #include "proto/snapshot.h"
+#include "tools/allocator_figures.h"
 #include "tools/http_server.h"
 #include "tools/memory_sink.h"
 #include "tools/serve_targets.h"
@@ -32,7 +33,8 @@ struct hm_serve_baseline {
 };
 
 struct hm_serve {
-	struct hm_targets targets; /* any thread */
+	struct hm_targets targets;       /* any thread */
+	struct hm_allocators allocators; /* any thread */
 
 	/* Of the long worker alone. */
 	struct hm_symbols symbols;

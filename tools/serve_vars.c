@@ -67,6 +67,17 @@ static json_t *make_command(const struct hm_target *target, const struct hm_snap
 	return list;
 }
 
+/* Go's names: HeapSys is what the heap has of the system, HeapIdle what of that is not live. */
+static void add_allocator(json_t *memstats, struct hm_serve *serve, const struct hm_target *target)
+{
+	struct hm_allocator_figures figures;
+
+	if (!hm_allocators_find(&serve->allocators, target, &figures))
+		return;
+	add_number(memstats, "HeapSys", figures.mapped_bytes);
+	add_number(memstats, "HeapIdle", figures.free_bytes);
+}
+
 static json_t *make_memstats(const struct hm_snapshot_totals *totals, const struct hm_process_usage *usage)
 {
 	const uint64_t alloc_objects = (uint64_t)hm_objects_round(totals->alloc.objects_fixed);
@@ -113,7 +124,8 @@ static json_t *make_own(const struct hm_target *target, const struct hm_snapshot
 }
 
 /* The program's numbers; ours, which come after, win where names are the same. */
-static json_t *make_vars(const struct hm_target *target, const struct hm_snapshot *snapshot)
+static json_t *make_vars(struct hm_serve *serve, const struct hm_target *target,
+			 const struct hm_snapshot *snapshot)
 {
 	const struct hm_snapshot_totals totals = hm_snapshot_sum(snapshot);
 	struct hm_process_usage usage = { 0 };
@@ -128,7 +140,10 @@ static json_t *make_vars(const struct hm_target *target, const struct hm_snapsho
 		(void)json_object_set_new(vars, clean, make_real(snapshot->gauges[i].value));
 	}
 	(void)json_object_set_new(vars, "cmdline", make_command(target, snapshot));
-	(void)json_object_set_new(vars, "memstats", make_memstats(&totals, &usage));
+	json_t *const memstats = make_memstats(&totals, &usage);
+
+	add_allocator(memstats, serve, target);
+	(void)json_object_set_new(vars, "memstats", memstats);
 	(void)json_object_set_new(vars, "heapmark", make_own(target, snapshot, &totals, &usage));
 	return vars;
 }
@@ -141,7 +156,7 @@ uint64_t hm_serve_vars(void *context, struct hm_http_job *job)
 	if (!hm_serve_open(context, job, &target))
 		return 0;
 	if (hm_serve_snapshot(job, &target, &snapshot)) {
-		json_t *const vars = make_vars(&target, &snapshot);
+		json_t *const vars = make_vars(context, &target, &snapshot);
 		char *const text =
 			json_dumps(vars, JSON_INDENT(2) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
 

@@ -6,6 +6,7 @@
 processes leave; and the page of threads.  The tool and the library come from the environment, as in test_tools.py,
 whose helpers this uses.
 """
+import json
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 import test_tools as common  # noqa: E402
+from test_serve import Server, metric  # noqa: E402
 from test_tools import LIBRARY, TOOL, Terminal, check, contains, equal, finish, lacks, wait_until  # noqa: E402
 
 CAUSES, WAITS, PRINT_THREADS = map(os.path.abspath, sys.argv[1:4])
@@ -153,6 +155,25 @@ def test_fragmentation(place):
         near(f"{name}: live", screen.sizes["live heap"], program.figures["live"])
         near(f"{name}: live and kept", screen.sizes["live heap"] + screen.sizes["kept by the allocator"],
              1.07 * 16 * program.figures["live"], slack=0.09)
+        scraped(name, place, program, screen)
+
+
+def scraped(name, place, program, screen):
+    """Prometheus is told what doctor says, as long as the process runs."""
+    with Server(place, str(program.pid)) as server:
+        text = server.text("/metrics")[1]
+        mapped, free = (metric(text, f"heapmark_allocator_{what}_bytes") for what in ("mapped", "free"))
+        kept = screen.sizes["kept by the allocator"]
+        check(f"{name}: allocator_free_bytes", abs(free - kept) <= 0.02 * kept + MIB, f"{free} for {kept}")
+        check(f"{name}: allocator_mapped_bytes", abs(mapped - free - screen.sizes["live heap"]) <= MIB,
+              f"{mapped}, {free}: {screen.text}")
+        equal(f"{name}: the same again", metric(server.text("/metrics")[1], "heapmark_allocator_free_bytes"), free)
+        memory = json.loads(server.text("/debug/vars")[1])["memstats"]
+        equal(f"{name}: vars", (memory["HeapSys"], memory["HeapIdle"]), (mapped, free))
+        finish(program.process)
+        wait_until(lambda: metric(server.text("/metrics")[1], "heapmark_process_running") == 0)
+        equal(f"{name}: nothing of what has ended", metric(server.text("/metrics")[1], "heapmark_allocator_mapped_bytes"),
+              None)
 
 
 def test_mmap(place):

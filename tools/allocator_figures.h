@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * How much memory the allocator of a process holds, for /metrics.
+ *
+ * It takes reading /proc/PID/smaps, for which the kernel walks all page tables of the process and lets it
+ * map nothing meanwhile: 21 ms for a gigabyte in a thousand mappings, whoever asks.  So a process
+ * is looked at once in ten seconds at most, all of them together for a quarter of a second in one scrape;
+ * those whose turn it was not keep their figures of before, or have none yet.
+ *
+ * Any thread.
+ */
+#ifndef HM_TOOLS_ALLOCATOR_FIGURES_H
+#define HM_TOOLS_ALLOCATOR_FIGURES_H
+
+#include "tools/serve_targets.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	HM_ALLOCATOR_SECONDS = 10,        /* between two looks at one process */
+	HM_ALLOCATOR_SCRAPE_MS_MAX = 250, /* of looking, in one scrape */
+	HM_ALLOCATOR_FORGET_SECONDS = 600,
+	HM_ALLOCATOR_BUCKETS = 1024,
+};
+
+struct hm_allocator_figures {
+	uint64_t mapped_bytes; /* resident, in the mappings that hold malloc'd blocks (memory_split.h) */
+	uint64_t free_bytes;   /* of these, not live: free lists, fragmentation, bookkeeping */
+};
+
+struct hm_allocator_entry;
+
+struct hm_allocators {
+	pthread_mutex_t lock;                                     /* over what follows */
+	struct hm_allocator_entry *buckets[HM_ALLOCATOR_BUCKETS]; /* owned; by pid */
+	uint64_t spent_ns;                                        /* in this scrape */
+};
+
+void hm_allocators_init(struct hm_allocators *ret_allocators);
+void hm_allocators_done(struct hm_allocators *allocators);
+
+/* A scrape begins: time may be spent again, and processes that nobody has asked for are forgotten. */
+void hm_allocators_begin(struct hm_allocators *allocators);
+
+/*
+ * The figures of a process that runs.  False where there are none: it has ended, smaps is not ours to read,
+ * or its turn is still to come.
+ */
+bool hm_allocators_find(struct hm_allocators *allocators, const struct hm_target *target,
+			struct hm_allocator_figures *ret_figures);
+
+#endif
