@@ -18,9 +18,6 @@ enum {
 };
 static_assert((int64_t)NS_PER_TICK * HM_TICKS_PER_SECOND == 1000000000, "ticks are whole nanoseconds");
 
-/* An address with this bit is one that the program reported for a pool of its own. */
-static const uint64_t reported_bit = UINT64_C(1) << 63;
-
 struct reading {
 	struct hm_snapshot *snapshot;    /* borrowed */
 	struct hm_window window;         /* over all tables but the second copy of a slot */
@@ -74,6 +71,8 @@ static const struct {
 					 "under [anon]" },
 	[HM_LOSS_GROWTH] = { "growth", "times the ledger could not grow (disk full, or a limit)" },
 	[HM_LOSS_GAUGES] = { "gauges", "values of gauges that were not kept" },
+	[HM_LOSS_MAPPINGS] = { "mappings",
+			       "mappings, or parts of them, without room in the table of mappings" },
 };
 
 const char *hm_loss_text(enum hm_loss kind)
@@ -114,13 +113,15 @@ static int check_header(struct reading *reading, enum hm_snapshot_fault *ret_fau
 	const uint64_t length_bytes = reading->window.source->length_bytes;
 
 	*ret_fault = HM_SNAPSHOT_NOT_A_LEDGER;
-	if (length_bytes == 0) {
-		*ret_fault = HM_SNAPSHOT_NOT_READY;
-		return -EAGAIN;
-	}
 	if (length_bytes < sizeof(*header)) {
-		const void *const copy = hm_window_view(&reading->window, 0, sizeof(header->magic), 0);
+		const void *copy = hm_window_view(&reading->window, 0, length_bytes, 0);
 
+		/* It grows by zeros, and its writer may be killed in the middle of the first ones. */
+		if (copy != NULL && is_all_zero(copy, length_bytes)) {
+			*ret_fault = HM_SNAPSHOT_NOT_READY;
+			return -EAGAIN;
+		}
+		copy = hm_window_view(&reading->window, 0, sizeof(header->magic), 0);
 		if (copy != NULL && memcmp(copy, HM_LEDGER_MAGIC, sizeof(header->magic)) == 0)
 			*ret_fault = HM_SNAPSHOT_TOO_SHORT;
 		return -EBADMSG;
@@ -325,13 +326,14 @@ static int add_live(struct reading *reading, const struct hm_ledger_live_bucket 
 	}
 
 	const struct hm_snapshot_live live = {
-		.address = address & ~reported_bit,
+		.address = address & ~(HM_LIVE_REPORTED | HM_LIVE_MAPPED),
 		.size_bytes = atomic_load_explicit(&value->size_bytes, memory_order_relaxed),
 		.age_ns = age_ticks > UINT64_MAX / NS_PER_TICK ? UINT64_MAX : age_ticks * NS_PER_TICK,
 		.stack_index = atomic_load_explicit(&value->stack_unit,
 						    memory_order_relaxed), /* its unit, for now */
 		.weight = weight,
-		.reported = (address & reported_bit) != 0,
+		.reported = (address & HM_LIVE_REPORTED) != 0,
+		.mapped = (address & HM_LIVE_MAPPED) != 0,
 	};
 
 	if (reading->wants_live)

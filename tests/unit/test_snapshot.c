@@ -394,6 +394,9 @@ static void test_faults(void)
 	expect_fault(&build, length, -EBADMSG, HM_SNAPSHOT_NOT_A_LEDGER);
 	memset(build.bytes, 0, sizeof(*header));
 	expect_fault(&build, length, -EAGAIN, HM_SNAPSHOT_NOT_READY);
+	/* Killed while it wrote the first zeros. */
+	expect_fault(&build, 4096, -EAGAIN, HM_SNAPSHOT_NOT_READY);
+	expect_fault(&build, 3, -EAGAIN, HM_SNAPSHOT_NOT_READY);
 	ledger_build_end(&build);
 
 	struct hm_source source;
