@@ -24,7 +24,8 @@ struct value {
 
 static bool is_known_key(const char *key, size_t key_length)
 {
-	static const char *const keys[] = { "rate", "dir", "children", "frames", "max", "verbose", "seed" };
+	static const char *const keys[] = { "rate", "dir",     "children", "frames",
+					    "max",  "verbose", "seed",     "mmap" };
 
 	for (size_t index = 0; index < sizeof(keys) / sizeof(keys[0]); index++) {
 		if (strlen(keys[index]) == key_length && memcmp(keys[index], key, key_length) == 0)
@@ -42,7 +43,7 @@ static void check_combined(const char *combined)
 		if (length > 0 && (key_length == length || !is_known_key(item, key_length)))
 			hm_say("HEAPMARK: \"%.*s\" is not a setting; there are rate=, dir=, children=, "
 			       "frames=, max=, "
-			       "verbose=",
+			       "verbose=, mmap=",
 			       (int)(length < 100 ? length : 100), item);
 		item += length + (item[length] == ',');
 	}
@@ -194,6 +195,7 @@ void hm_config_read(struct hm_config *ret_config)
 	config->seed = read_size("HEAPMARK_SEED", "seed", 0, UINT64_MAX, 0, "a number", "chance");
 	config->children = read_switch("HEAPMARK_CHILDREN", "children", true);
 	config->verbose = read_switch("HEAPMARK_VERBOSE", "verbose", false);
+	config->mappings = read_switch("HEAPMARK_MMAP", "mmap", false);
 	read_run_id(&config->run_id);
 	read_directory(config->directory);
 	errno = saved_errno;

@@ -20,6 +20,7 @@ struct hm_config {
 	uint32_t frames_max;      /* HEAPMARK_FRAMES */
 	bool children;            /* HEAPMARK_CHILDREN */
 	bool verbose;             /* HEAPMARK_VERBOSE */
+	bool mappings;            /* HEAPMARK_MMAP */
 	char directory[PATH_MAX]; /* HEAPMARK_DIR, absolute */
 };
 

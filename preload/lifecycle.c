@@ -5,6 +5,7 @@
 #include "preload/filter.h"
 #include "preload/frames.h"
 #include "preload/image.h"
+#include "preload/map_recorder.h"
 #include "preload/memory.h"
 #include "preload/own_stack.h"
 #include "preload/peak.h"
@@ -306,6 +307,8 @@ static bool start_image(void)
 	hm_frames_leave_out_library();
 	atomic_init(&wiped->state, HM_PROCESS_STARTING);
 	hm_process = wiped; /* the one thread there is sees it; threads to come are created after it */
+	if (image.config.mappings)
+		hm_maps_init(image.config.limit_bytes);
 	return true;
 }
 

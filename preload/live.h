@@ -23,6 +23,8 @@
 #ifndef HM_PRELOAD_LIVE_H
 #define HM_PRELOAD_LIVE_H
 
+#include "proto/ledger.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,7 +41,13 @@ struct hm_live_value {
 /* The address of a block that the program reported itself: it may begin where one of malloc's begins. */
 static inline uint64_t hm_live_reported_address(const void *block)
 {
-	return (uint64_t)(uintptr_t)block | UINT64_C(1) << 63;
+	return (uint64_t)(uintptr_t)block | HM_LIVE_REPORTED;
+}
+
+/* A mapping begins where a block of a pool in it may begin, too. */
+static inline uint64_t hm_live_mapped_address(uint64_t start_address)
+{
+	return start_address | HM_LIVE_MAPPED;
 }
 
 /*

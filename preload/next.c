@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -173,6 +174,39 @@ static int early_mlockall(int flags)
 	return hm_next.mlockall(flags);
 }
 
+static void *early_mmap(void *start, size_t size_bytes, int protection, int flags, int descriptor,
+			off_t offset)
+{
+	hm_next_resolve();
+	return hm_next.mmap(start, size_bytes, protection, flags, descriptor, offset);
+}
+
+static int early_munmap(void *start, size_t size_bytes)
+{
+	hm_next_resolve();
+	return hm_next.munmap(start, size_bytes);
+}
+
+static int early_mprotect(void *start, size_t size_bytes, int protection)
+{
+	hm_next_resolve();
+	return hm_next.mprotect(start, size_bytes, protection);
+}
+
+/* The fifth is there always: the shim passes it on. */
+static void *early_mremap(void *start, size_t size_bytes, size_t new_size_bytes, int flags, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, flags);
+
+	void *const new_start = va_arg(arguments, void *);
+
+	va_end(arguments);
+	hm_next_resolve();
+	return hm_next.mremap(start, size_bytes, new_size_bytes, flags, new_start);
+}
+
 struct hm_next hm_next = {
 	.malloc = early_malloc,
 	.free = early_free,
@@ -190,6 +224,10 @@ struct hm_next hm_next = {
 	.Exit = early_exit,
 	.bare_fork = early_bare_fork,
 	.mlockall = early_mlockall,
+	.mmap = early_mmap,
+	.munmap = early_munmap,
+	.mprotect = early_mprotect,
+	.mremap = early_mremap,
 };
 
 /*
@@ -350,6 +388,10 @@ void hm_next_resolve(void)
 	look_up(RTLD_NEXT, "_Exit", &found.Exit, true);
 	look_up(RTLD_NEXT, "_Fork", &found.bare_fork, true);
 	look_up(RTLD_NEXT, "mlockall", &found.mlockall, true);
+	look_up(RTLD_NEXT, "mmap", &found.mmap, true);
+	look_up(RTLD_NEXT, "munmap", &found.munmap, true);
+	look_up(RTLD_NEXT, "mprotect", &found.mprotect, true);
+	look_up(RTLD_NEXT, "mremap", &found.mremap, true);
 	look_up(RTLD_NEXT, "prctl", &hm_next_prctl, true);
 	look_up(RTLD_NEXT, "syscall", &hm_next_syscall, true);
 	hm_next = found;

@@ -34,6 +34,10 @@ struct hm_next {
 	void (*Exit)(int);        /* _Exit */
 	pid_t (*bare_fork)(void); /* _Fork */
 	int (*mlockall)(int flags);
+	void *(*mmap)(void *, size_t, int, int, int, off_t);
+	int (*munmap)(void *, size_t);
+	int (*mprotect)(void *, size_t, int);
+	void *(*mremap)(void *, size_t, size_t, int, ...);
 };
 
 extern HM_HIDDEN struct hm_next hm_next;

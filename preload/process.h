@@ -39,6 +39,9 @@ struct hm_process {
 	_Atomic uint32_t thread_count;                /* that have been seen: numbers their seeds */
 	uint64_t start_ticks;                         /* as in the ledger */
 	struct hm_ledger_header *_Atomic told_ledger; /* which says where our memory lies: memory.h */
+	_Atomic uint32_t map_owner;                   /* map_lock.h: the thread that holds it; 0: none */
+	_Atomic uint32_t map_waiters;
+	_Atomic uint32_t map_table_is_ours;   /* map_recorder.c: 0 after a fork: it is the parent's still */
 	struct hm_ledger_intervals intervals; /* until there is a ledger, which has them from then on */
 };
 

@@ -248,6 +248,13 @@ static void evict(struct hm_ledger_file *ledger, uint64_t address)
 	}
 }
 
+/* relaxed: asked at exit.  Read first: the line is shared by all threads. */
+static void note_sample(struct hm_ledger_header *header)
+{
+	if (atomic_load_explicit(&header->has_samples, memory_order_relaxed) == 0)
+		atomic_store_explicit(&header->has_samples, 1, memory_order_relaxed);
+}
+
 static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_bytes, float weight)
 {
 	hm_live_prefetch(ledger, address); /* while the stack is walked */
@@ -275,11 +282,7 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 		hm_probe_free(address); /* the real one will not be noticed */
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);
 	}
-	/* relaxed: asked at exit.  Read first: the line is shared by all threads. */
-	_Atomic uint32_t *const has_samples = &hm_ledger_header(ledger)->has_samples;
-
-	if (atomic_load_explicit(has_samples, memory_order_relaxed) == 0)
-		atomic_store_explicit(has_samples, 1, memory_order_relaxed);
+	note_sample(hm_ledger_header(ledger));
 }
 
 void hm_recorder_pause(void)
@@ -339,4 +342,103 @@ void hm_recorder_freed(uint64_t address)
 
 	if (hm_recorder_take(address, &value))
 		hm_recorder_freed_value(&value);
+}
+
+/* --- Mappings ------------------------------------------------------------------------------------------ */
+
+static uint32_t intern_mapping_stack(struct hm_ledger_file *ledger)
+{
+	uint64_t frames[HM_FRAMES_MAX];
+	const struct hm_walk walk = hm_frames_walk(&hm_thread.stack, outermost_own_frame(&hm_thread), frames,
+						   frames_max_of(ledger));
+
+	return hm_stack_intern(ledger, frames, walk.frame_count,
+			       flags_of(ledger, walk.end) | HM_STACK_MAPPED);
+}
+
+bool hm_recorder_begin_mapping(const void *caller, const void *frame, uint32_t *ret_stack_unit)
+{
+	struct hm_thread *const thread = &hm_thread;
+	const int saved_errno = errno;
+
+	if (is_nested(thread, (uintptr_t)frame))
+		return false;
+	thread->busy_frame = (uintptr_t)frame;
+	if ((!is_recording() && (!hm_lifecycle_prepare(caller) || !hm_lifecycle_start())) ||
+	    hm_lifecycle_interval_bytes() == 0) {
+		thread->busy_frame = 0;
+		errno = saved_errno;
+		return false;
+	}
+	*ret_stack_unit = intern_mapping_stack(&hm_ledger);
+	errno = saved_errno;
+	return true;
+}
+
+uint32_t hm_recorder_birth_ticks(void)
+{
+	return (uint32_t)(hm_process_ticks() - hm_process->start_ticks);
+}
+
+void hm_recorder_lose(enum hm_loss kind)
+{
+	if (is_recording())
+		hm_ledger_lose(&hm_ledger, kind);
+}
+
+void hm_recorder_list_mapping(uint64_t start_address, uint64_t size_bytes, uint32_t stack_unit,
+			      uint32_t birth_ticks)
+{
+	const struct hm_live_value value = {
+		.size_bytes = size_bytes,
+		.stack_unit = stack_unit,
+		.weight = 1.0F,
+		.birth_ticks = birth_ticks,
+	};
+
+	if (is_recording() && !hm_live_insert(&hm_ledger, hm_live_mapped_address(start_address), &value))
+		hm_ledger_lose(&hm_ledger, HM_LOSS_LIVE);
+}
+
+void hm_recorder_unlist_mapping(uint64_t start_address)
+{
+	struct hm_live_value ignored;
+
+	if (is_recording())
+		(void)hm_live_take(&hm_ledger, hm_live_mapped_address(start_address), &ignored);
+}
+
+void hm_recorder_mapped(uint64_t start_address, uint64_t size_bytes, uint32_t stack_unit,
+			uint32_t birth_ticks)
+{
+	if (!is_recording())
+		return;
+
+	struct hm_ledger_header *const header = hm_ledger_header(&hm_ledger);
+	struct hm_ledger_stack *const stack = hm_ledger_unit(&hm_ledger, stack_unit);
+
+	hm_recorder_list_mapping(start_address, size_bytes, stack_unit, birth_ticks);
+	hm_peak_before_alloc(header, stack);
+	hm_stack_add_alloc(stack, size_bytes, 1.0F);
+	hm_peak_after_alloc(header, hm_stack_bytes_fixed(size_bytes, 1.0F));
+	note_sample(header);
+}
+
+void hm_recorder_divided(uint32_t stack_unit, uint32_t more_count)
+{
+	if (is_recording() && more_count != 0)
+		hm_stack_divide(hm_ledger_unit(&hm_ledger, stack_unit), more_count);
+}
+
+void hm_recorder_unmapped(uint32_t stack_unit, uint64_t size_bytes, bool is_last, bool is_hole)
+{
+	if (!is_recording())
+		return;
+
+	struct hm_ledger_stack *const stack = hm_ledger_unit(&hm_ledger, stack_unit);
+
+	hm_peak_before_free(hm_ledger_header(&hm_ledger), stack, hm_stack_bytes_fixed(size_bytes, 1.0F));
+	if (is_hole)
+		hm_stack_divide(stack, 1);
+	hm_stack_shrink(stack, size_bytes, is_last);
 }

@@ -16,6 +16,7 @@
 #define HM_PRELOAD_RECORDER_H
 
 #include "preload/live.h"
+#include "proto/ledger.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,30 @@ void hm_recorder_resume(const void *frame);
 
 /* The block at `address` is about to be freed; nothing happens where it was not sampled. */
 void hm_recorder_freed(uint64_t address);
+
+/*
+ * Mappings (map_recorder.h), one by one and exactly.  Begin raises the guard and tells the caller's stack;
+ * where it is false, nothing is to be recorded: the library sleeps, or this is not the program's own call.
+ * hm_recorder_pause lowers the guard.
+ */
+bool hm_recorder_begin_mapping(const void *caller, const void *frame, uint32_t *ret_stack_unit);
+uint32_t hm_recorder_birth_ticks(void);
+void hm_recorder_mapped(uint64_t start_address, uint64_t size_bytes, uint32_t stack_unit,
+			uint32_t birth_ticks);
+
+/* Part of a mapping, or the last of it, is gone; with a hole in it, it is two from now on. */
+void hm_recorder_unmapped(uint32_t stack_unit, uint64_t size_bytes, bool is_last, bool is_hole);
+
+/* A mapping is so many more. */
+void hm_recorder_divided(uint32_t stack_unit, uint32_t more_count);
+
+/* In the table of what is live, and out of it. */
+void hm_recorder_list_mapping(uint64_t start_address, uint64_t size_bytes, uint32_t stack_unit,
+			      uint32_t birth_ticks);
+void hm_recorder_unlist_mapping(uint64_t start_address);
+
+/* Counts a loss in the ledger, where there is one. */
+void hm_recorder_lose(enum hm_loss kind);
 
 /* The three steps of a realloc. */
 bool hm_recorder_take(uint64_t address, struct hm_live_value *ret_value);

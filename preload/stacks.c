@@ -317,3 +317,20 @@ void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, floa
 		add_estimated_freed(stack, size_bytes, weight);
 	}
 }
+
+void hm_stack_divide(struct hm_ledger_stack *stack, uint32_t more_count)
+{
+	/* relaxed: as in hm_stack_add_alloc */
+	atomic_fetch_add_explicit(&stack->alloc_objects, (uint64_t)more_count << HM_OBJECTS_FRACTION_BITS,
+				  memory_order_relaxed);
+}
+
+void hm_stack_shrink(struct hm_ledger_stack *stack, uint64_t size_bytes, bool is_gone)
+{
+	const struct amounts amounts = exact_amounts(size_bytes);
+
+	/* release [stack.free]: as in hm_stack_add_freed */
+	if (is_gone)
+		atomic_fetch_add_explicit(&stack->freed_objects, amounts.objects, memory_order_release);
+	atomic_fetch_add_explicit(&stack->freed_bytes, amounts.bytes, memory_order_release);
+}

@@ -77,4 +77,8 @@ static inline uint64_t hm_stack_bytes_fixed(uint64_t size_bytes, float weight)
 void hm_stack_add_alloc(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight);
 void hm_stack_add_freed(struct hm_ledger_stack *stack, uint64_t size_bytes, float weight);
 
+/* An object of weight 1 is so many more, of no more bytes; one is smaller, or gone with its last bytes. */
+void hm_stack_divide(struct hm_ledger_stack *stack, uint32_t more_count);
+void hm_stack_shrink(struct hm_ledger_stack *stack, uint64_t size_bytes, bool is_gone);
+
 #endif

@@ -259,6 +259,11 @@ uint32_t hm_ages_split(const struct hm_snapshot *snapshot, uint32_t stack_index,
 		gone.alloc_bytes -= part->alloc_bytes;
 		count += has_values(part);
 	}
+	/* What a mapping has lost of its ends belongs to the object that is still there. */
+	if (count > 1 && gone.alloc_objects == 0 && gone.inuse_objects == 0 && gone.inuse_bytes == 0) {
+		ret_parts[1].alloc_bytes += gone.alloc_bytes;
+		gone.alloc_bytes = 0;
+	}
 	ret_parts[0] = gone;
 	if (has_values(&gone))
 		return count;

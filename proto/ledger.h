@@ -179,6 +179,7 @@ enum hm_loss {
 	HM_LOSS_MODULES,     /* module table full: frames without a module (number of rules compiled) */
 	HM_LOSS_GROWTH,      /* times the file could not be grown: disk full, RLIMIT_FSIZE, limit_bytes */
 	HM_LOSS_GAUGES,      /* gauge table full, or a name that is too long: values that were not kept */
+	HM_LOSS_MAPPINGS,    /* table of mappings full, or not to be had: mappings, and parts of them, missed */
 	HM_LOSS_KINDS,
 	HM_LOSS_ROOM = 16, /* counters laid out, so that new kinds keep the version */
 };
@@ -322,6 +323,10 @@ enum hm_stack_kind {
 enum {
 	HM_STACK_TRUNCATED = 1, /* the outermost frames could not be found */
 	HM_STACK_CUT = 2,       /* the outermost frames are beyond the number kept */
+	/* What is counted there are mappings that the program has made itself.  The same frames with malloc's
+	 * blocks are another stack. */
+	HM_STACK_MAPPED = 4,
+	HM_STACK_FLAGS = HM_STACK_TRUNCATED | HM_STACK_CUT | HM_STACK_MAPPED,
 };
 
 /*
@@ -351,7 +356,7 @@ struct hm_ledger_stack {
 	uint64_t hash;
 	_Atomic uint32_t next_same_hash; /* unit of another record with an equal hash, or 0 [stack.publish] */
 	uint16_t frame_count;
-	uint8_t flags; /* HM_STACK_TRUNCATED, HM_STACK_CUT */
+	uint8_t flags; /* HM_STACK_FLAGS */
 	uint8_t kind;  /* enum hm_stack_kind */
 	/* 88 */
 	_Atomic uint64_t peak_mark; /* bit 0: being written [peak.claim] [peak.publish] */
@@ -403,10 +408,14 @@ struct hm_ledger_live_value {
 };
 static_assert(sizeof(struct hm_ledger_live_value) == 24, "no hidden padding");
 
+static const uint64_t HM_LIVE_REPORTED = UINT64_C(1) << 63;
+static const uint64_t HM_LIVE_MAPPED = UINT64_C(1) << 62;
+
 /*
  * A bucket: slot i is addresses[i] with values[i].  Who looks for an address looks at one cache line.
  *
- * An address is what the allocator returned; bit 63: a block the program reported; 0: the slot is empty.
+ * An address is what the allocator returned; bit 63: a block the program reported; bit 62: a mapping, or what
+ * is left of one (its weight is 1); 0: the slot is empty.
  */
 struct hm_ledger_live_bucket {
 	_Atomic uint64_t addresses[HM_LIVE_BUCKET_SLOTS];

@@ -732,23 +732,30 @@ static void emit_sample_types(struct writer *writer)
 
 /* A stack, or what is of one age of it.  The locations are those of `sample`. */
 static void emit_part(struct writer *writer, Perftools__Profiles__Sample *sample,
-		      const struct hm_part *values)
+		      const struct hm_part *values, bool is_mapped)
 {
 	int64_t list[VALUE_COUNT] = { values->alloc_objects, values->alloc_bytes, values->inuse_objects,
 				      values->inuse_bytes };
-	Perftools__Profiles__Label label = PERFTOOLS__PROFILES__LABEL__INIT;
-	Perftools__Profiles__Label *one_label[] = { &label };
+	Perftools__Profiles__Label kind = PERFTOOLS__PROFILES__LABEL__INIT;
+	Perftools__Profiles__Label age = PERFTOOLS__PROFILES__LABEL__INIT;
+	Perftools__Profiles__Label *labels[2];
 	Perftools__Profiles__Sample *one[] = { sample };
 	Perftools__Profiles__Profile part = PERFTOOLS__PROFILES__PROFILE__INIT;
 
 	sample->n_value = VALUE_COUNT;
 	sample->value = list;
-	sample->n_label = values->age != HM_AGE_NONE;
-	sample->label = one_label;
+	sample->n_label = 0;
+	sample->label = labels;
+	if (is_mapped) {
+		kind.key = hm_string_table_index(&writer->strings, HM_KIND_LABEL);
+		kind.str = hm_string_table_index(&writer->strings, HM_KIND_MAPPED);
+		labels[sample->n_label++] = &kind;
+	}
 	if (values->age != HM_AGE_NONE) {
-		label.key = hm_string_table_index(&writer->strings, HM_AGE_LABEL);
-		label.num = hm_age_seconds[values->age];
-		label.num_unit = hm_string_table_index(&writer->strings, HM_AGE_UNIT);
+		age.key = hm_string_table_index(&writer->strings, HM_AGE_LABEL);
+		age.num = hm_age_seconds[values->age];
+		age.num_unit = hm_string_table_index(&writer->strings, HM_AGE_UNIT);
+		labels[sample->n_label++] = &age;
 	}
 	part.n_sample = 1;
 	part.sample = one;
@@ -758,7 +765,7 @@ static void emit_part(struct writer *writer, Perftools__Profiles__Sample *sample
 
 static void emit_samples(struct writer *writer)
 {
-	/* A varint has at most 10 bytes; tags, lengths and the label are in the 128. */
+	/* A varint has at most 10 bytes; tags, lengths and the labels are in the 128. */
 	static_assert((FRAMES_MAX + VALUE_COUNT) * 10 + 128 <= PACKED_BYTES_FIRST,
 		      "a sample is a small part");
 
@@ -777,7 +784,7 @@ static void emit_samples(struct writer *writer)
 		for (uint32_t k = 0; k < part_count; k++) {
 			if (writer->options->ret_stacks != NULL)
 				writer->options->ret_stacks[writer->written.sample_count] = stack_index;
-			emit_part(writer, &sample, &parts[k]);
+			emit_part(writer, &sample, &parts[k], (written->stack->flags & HM_STACK_MAPPED) != 0);
 		}
 	}
 }

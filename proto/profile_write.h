@@ -5,7 +5,8 @@
  * Sample types, in Go's order: alloc_objects/count, alloc_space/bytes, inuse_objects/count,
  * inuse_space/bytes; the last is the default unless another is asked for.  One sample for each stack of which
  * a value is not zero; where the snapshot has ages, a stack is taken apart by a numeric label "age"
- * (proto/ages.h), in a row. The same snapshot, names and options give the same bytes.
+ * (proto/ages.h), in a row.  Mappings that the program made itself have a label kind=mmap.  The same
+ * snapshot, names and options give the same bytes.
  *
  * Made up by us, in a mapping "[heapmark]" of addresses that no process has:
  *   [dropped]    the only frame of samples that could not be followed to their free
@@ -31,6 +32,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#define HM_KIND_LABEL  "kind"
+#define HM_KIND_MAPPED "mmap"
 
 struct hm_profile_options {
 	struct hm_resolver resolver; /* resolve NULL: addresses only, as for a symboliser that comes later */

@@ -108,7 +108,7 @@ static inline int64_t hm_bytes_round(uint64_t bytes_fixed)
 struct hm_snapshot_stack {
 	uint32_t unit;        /* where it lies in the ledger; live samples name it by this there */
 	uint16_t frame_count; /* 0 for HM_STACK_DROPPED and HM_STACK_OVERFLOW */
-	uint8_t flags;        /* HM_STACK_TRUNCATED, HM_STACK_CUT */
+	uint8_t flags;        /* HM_STACK_FLAGS */
 	uint8_t kind;         /* enum hm_stack_kind */
 	uint64_t sample_count;
 	const uint64_t *frames; /* frame words, innermost first; owned by the snapshot */
@@ -136,6 +136,7 @@ struct hm_snapshot_live {
 	uint32_t stack_index;
 	float weight;  /* objects this sample stands for; finite, >= 1 */
 	bool reported; /* by the program itself, for a pool of its own: the address is not malloc's */
+	bool mapped;   /* a mapping of the program's own, or what is left of one */
 };
 
 struct hm_snapshot_gauge {

@@ -239,7 +239,7 @@ static int copy_stack(struct hm_snapshot *snapshot, struct hm_snapshot_stack *st
 		memcpy(frames, record->frames, record->frame_count * sizeof(*frames));
 	}
 	stack->frame_count = record->frame_count;
-	stack->flags = record->flags & (HM_STACK_TRUNCATED | HM_STACK_CUT);
+	stack->flags = record->flags & HM_STACK_FLAGS;
 	stack->kind = record->kind;
 	stack->frames = frames;
 	stack->inuse = (struct hm_figures){

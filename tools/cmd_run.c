@@ -28,6 +28,7 @@ enum {
 	OPTION_NO_CHILDREN,
 	OPTION_NO_SYMBOLS,
 	OPTION_NO_LABELS,
+	OPTION_MMAP,
 };
 
 /* A profile of a large program takes about as long to write: faster would be snapshots and nothing else. */
@@ -41,6 +42,7 @@ struct run_options {
 	bool no_children;
 	bool no_symbols;
 	bool no_labels;
+	bool mappings;
 };
 
 static bool parse_options(const struct hm_verb *verb, int argc, char **argv, struct run_options *ret_options)
@@ -74,6 +76,9 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv, str
 			break;
 		case OPTION_NO_LABELS:
 			ret_options->no_labels = true;
+			break;
+		case OPTION_MMAP:
+			ret_options->mappings = true;
 			break;
 		default:
 			ret_options->no_children = true;
@@ -222,6 +227,8 @@ static void set_environment(const struct run_options *options, const char *absol
 		hm_environment_set_number("HEAPMARK_RATE", options->rate_bytes);
 	if (options->no_children)
 		hm_environment_set_number("HEAPMARK_CHILDREN", 0);
+	if (options->mappings)
+		hm_environment_set_number("HEAPMARK_MMAP", 1);
 }
 
 struct progress {
@@ -439,14 +446,17 @@ static const struct hm_option run_options[] = {
 	{ OPTION_NO_CHILDREN, "no-children", NULL, "COMMAND itself only, not what it forks or executes" },
 	{ OPTION_NO_SYMBOLS, "no-symbols", NULL, "addresses only; names come later, by heapmark symbolize" },
 	{ OPTION_NO_LABELS, "no-labels", NULL, "do not split what is in use by its age" },
+	{ OPTION_MMAP, "mmap", NULL, "count also what COMMAND maps itself (label kind=mmap)" },
 	{ 0 },
 };
 
 const struct hm_verb hm_verb_run = {
 	.name = "run",
 	.summary = "runs a program and writes a profile of each of its processes",
-	.synopsis = "[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--no-symbols] [--no-labels] [--]\n"
-		    "                    COMMAND...",
+	.synopsis =
+		"[-o DIR] [-r RATE] [--every SECONDS] [--no-children] [--no-symbols] [--no-labels] [--mmap]\n"
+		"[--]\n"
+		"                    COMMAND...",
 	.text = "Runs COMMAND with the library in it.  Afterwards there is a profile of every process that\n"
 		"allocated enough to be sampled, whatever its end: heapmark.NAME.PID.pb.gz\n"
 		"The exit status is COMMAND's: 128+N if signal N ended it; 125 if heapmark itself failed,\n"

@@ -324,6 +324,17 @@ static void print_threads(const struct hm_doctor *doctor)
 
 /* --- Verdict ------------------------------------------------------------------------------------------- */
 
+/* By HEAPMARK_MMAP=1; 0: they are not counted, or there are none. */
+static uint64_t counted_mappings_bytes(const struct hm_doctor *doctor)
+{
+	uint64_t bytes = 0;
+
+	for (uint64_t i = 0; i < doctor->later.live_count; i++)
+		if (doctor->later.live[i].mapped)
+			bytes += doctor->later.live[i].size_bytes;
+	return bytes;
+}
+
 static void print_site_name(const struct hm_site *site)
 {
 	if (site != NULL)
@@ -366,6 +377,9 @@ static void print_reason(const struct hm_doctor *doctor)
 		break;
 	case HM_VERDICT_MMAP:
 		(void)printf("%s is anonymous memory that does not come from malloc", bytes);
+		if (counted_mappings_bytes(doctor) > 0)
+			(void)printf("; the program has mapped %s, by the stacks above",
+				     hm_show_bytes((int64_t)counted_mappings_bytes(doctor)).text);
 		break;
 	case HM_VERDICT_THREADS:
 		(void)printf("%s is the stacks of %zu threads", bytes, doctor->threads.total_count);
@@ -407,7 +421,14 @@ static void print_next(const struct hm_doctor *doctor)
 			(void)printf("heapmark top --by alloc %s shows who left the holes", argument);
 		break;
 	case HM_VERDICT_MMAP:
-		(void)printf("strace -f -k -e trace=mmap,munmap -p %d shows who maps it", (int)doctor->pid);
+		if (counted_mappings_bytes(doctor) > 0)
+			(void)printf("heapmark dump -o maps.pb.gz %d; go tool pprof -tagfocus=kind=mmap "
+				     "maps.pb.gz",
+				     (int)doctor->pid);
+		else
+			(void)printf("start it with HEAPMARK_MMAP=1 to see who maps it; of this one, strace "
+				     "-f -k -e trace=mmap,munmap -p %d shows who does from now on",
+				     (int)doctor->pid);
 		break;
 	case HM_VERDICT_THREADS:
 		(void)printf("ulimit -s, or pthread_attr_setstacksize, for smaller stacks; fewer threads");

@@ -228,7 +228,8 @@ static void claim_blocks(const struct hm_memory_evidence *evidence, struct hm_me
 	if (sorted == NULL)
 		abort();
 	for (uint64_t i = 0; i < snapshot->live_count; i++)
-		if (!snapshot->live[i].reported && snapshot->live[i].size_bytes <= INT64_MAX)
+		if (!snapshot->live[i].reported && !snapshot->live[i].mapped &&
+		    snapshot->live[i].size_bytes <= INT64_MAX)
 			sorted[count++] = snapshot->live[i];
 	qsort(sorted, count, sizeof(sorted[0]), compare_addresses);
 	for (size_t i = 0; i < count; i++)

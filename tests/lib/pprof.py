@@ -40,6 +40,7 @@ class Frame:
 class Sample:
     frames: tuple  # innermost first
     figures: Figures
+    labels: tuple = ()  # (key, text or number)
 
     def functions(self):
         return [frame.function for frame in self.frames]
@@ -65,6 +66,11 @@ class Profile:
         names = {function, *among}
         return sum((sample.figures for sample in self.samples
                     if function is None or sample.innermost(names) == function), Figures())
+
+    def labelled(self, key, value, function=None):
+        """The sum over the stacks with this label, and with this function in them where one is named."""
+        return sum((sample.figures for sample in self.samples if (key, value) in sample.labels
+                    and (function is None or function in sample.functions())), Figures())
 
     def functions(self):
         return {function for sample in self.samples for function in sample.functions()}
@@ -130,13 +136,15 @@ def one_each(data):
 
 
 def read_sample(data):
-    locations, values = [], []
+    locations, values, labels = [], [], []
     for number, value in read_fields(data):
         if number == 1:
             locations += read_numbers(value)
         elif number == 2:
             values += map(signed, read_numbers(value))
-    return locations, values
+        elif number == 3:
+            labels.append(one_each(value))
+    return locations, values, labels
 
 
 def read_location(data):
@@ -173,10 +181,12 @@ def parse(data):
             frames[identity] = (Frame(f"0x{address:x}", address, mapping_names.get(mapping, "")),)
 
     samples = []
-    for locations, values in map(read_sample, repeated[2]):
+    for locations, values, labels in map(read_sample, repeated[2]):
         of_type = dict(zip(types, values, strict=True))
         samples.append(Sample(tuple(frame for location in locations for frame in frames[location]),
-                              Figures(*(of_type[name] for name in TYPES))))
+                              Figures(*(of_type[name] for name in TYPES)),
+                              tuple((strings[label[1]], strings[label[2]] if 2 in label else label.get(3, 0))
+                                    for label in labels)))
     return Profile(types, samples, list(mapping_names.values()), [strings[index] for index in repeated[13]],
                    signed(plain.get(12, 0)))
 

@@ -43,7 +43,8 @@ static void clear(void)
 {
 	static const char *const variables[] = { "HEAPMARK",          "HEAPMARK_RATE",   "HEAPMARK_DIR",
 						 "HEAPMARK_CHILDREN", "HEAPMARK_FRAMES", "HEAPMARK_MAX",
-						 "HEAPMARK_VERBOSE",  "HEAPMARK_RUN",    "HEAPMARK_SEED" };
+						 "HEAPMARK_VERBOSE",  "HEAPMARK_RUN",    "HEAPMARK_SEED",
+						 "HEAPMARK_MMAP" };
 
 	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
 		unsetenv(variables[i]);
@@ -168,6 +169,24 @@ static void test_directory(void)
 	CHECK_STR(config.directory, "/");
 }
 
+static void test_mappings(void)
+{
+	struct hm_config config = { 0 };
+
+	clear();
+	CHECK_EQ(read_and_count(&config), 0);
+	CHECK(!config.mappings);
+	setenv("HEAPMARK", "mmap=1", 1);
+	CHECK_EQ(read_and_count(&config), 0);
+	CHECK(config.mappings);
+	setenv("HEAPMARK_MMAP", "0", 1);
+	CHECK_EQ(read_and_count(&config), 0);
+	CHECK(!config.mappings);
+	setenv("HEAPMARK_MMAP", "yes", 1);
+	CHECK_EQ(read_and_count(&config), 1);
+	CHECK(!config.mappings);
+}
+
 static void test_nonsense(void)
 {
 	struct hm_config config = { 0 };
@@ -191,6 +210,7 @@ int main(void)
 	test_combined();
 	test_defaults();
 	test_directory();
+	test_mappings();
 	test_nonsense();
 	return check_result();
 }
