@@ -179,7 +179,7 @@ enum hm_loss {
 	HM_LOSS_MODULES,     /* module table full: frames without a module (number of rules compiled) */
 	HM_LOSS_GROWTH,      /* times the file could not be grown: disk full, RLIMIT_FSIZE, limit_bytes */
 	HM_LOSS_GAUGES,      /* gauge table full, or a name that is too long: values that were not kept */
-	HM_LOSS_MAPPINGS,    /* table of mappings full, or not to be had: mappings, and parts of them, missed */
+	HM_LOSS_MAPPINGS, /* table of mappings full, or not to be had: mappings, and parts of them, missed */
 	HM_LOSS_KINDS,
 	HM_LOSS_ROOM = 16, /* counters laid out, so that new kinds keep the version */
 };

@@ -379,7 +379,7 @@ static void print_reason(const struct hm_doctor *doctor)
 		(void)printf("%s is anonymous memory that does not come from malloc", bytes);
 		if (counted_mappings_bytes(doctor) > 0)
 			(void)printf("; the program has mapped %s, by the stacks above",
-				     hm_show_bytes((int64_t)counted_mappings_bytes(doctor)).text);
+				     hm_show_bytes((double)counted_mappings_bytes(doctor)).text);
 		break;
 	case HM_VERDICT_THREADS:
 		(void)printf("%s is the stacks of %zu threads", bytes, doctor->threads.total_count);
