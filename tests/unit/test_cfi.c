@@ -300,7 +300,7 @@ static void test_augmentations(void)
 		{ { .augmentation = "z", .augmentation_data = CFI_BYTES(0x3f, 0x3f) }, 0, false },
 		/* A personality that begins at the next multiple of eight, wherever that is. */
 		{ { .augmentation = "zPR", .pointer_encoding = 0x1b,
-			.augmentation_data = CFI_BYTES(0x50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x1b) }, -EINVAL, false },
+			.augmentation_data = CFI_BYTES(0x50, 0, 0, 0, 0, 0, 0, 0, 0, 0x1b, 0x1b, 0x1b, 0x1b) }, -EINVAL, false },
 		{ { .augmentation = "zPR", .pointer_encoding = 0x1b, .augmentation_data = CFI_BYTES(0x1f, 0, 0, 0, 0, 0x1b) }, -EINVAL, false },
 		{ { .augmentation = "zPLR", .pointer_encoding = 0x1b, .augmentation_data = CFI_BYTES(0x9b, 1, 2, 3, 4, 0x1b) }, -EINVAL, false },
 		{ { .augmentation = "zRR", .pointer_encoding = 0x1b }, -EINVAL, false },

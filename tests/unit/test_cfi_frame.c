@@ -115,6 +115,8 @@ static void test_arithmetic(void)
 	check_no_value(CFI_BYTES(0x35, 0x22));                                        /* one operand */
 	check_no_value(CFI_BYTES(0x35, 0x70, 0, 0x1e)); /* one that is not known */
 	check_no_value(CFI_BYTES(0x35, 0x35, 0xa8));    /* no such operation */
+	/* Nor where operands are unknown; what comes then may be its operand. */
+	check_no_value(CFI_BYTES(0x70, 0, 0x70, 0, 0xa8, 0x35));
 	check_no_value(CFI_BYTES(0x50));                /* a register is no value */
 }
 
