@@ -23,6 +23,7 @@ enum {
 	BASE_NONE = 0x00,
 	BASE_HERE = 0x10,
 	BASE_HEADER = 0x30,
+	BASE_ALIGNED = 0x50, /* it counts from nothing, but begins where a multiple of its size does */
 
 	IS_INDIRECT = 0x80,
 	IS_OMITTED = 0xff,
@@ -185,8 +186,12 @@ static void read_augmentation(const char *letters, struct hm_cfi_bytes *data, st
 		case 'P': { /* the personality routine, wherever it is */
 			const uint8_t encoding = hm_cfi_take_u8(data);
 
-			if (encoding != IS_OMITTED)
-				(void)take_formatted(data, encoding);
+			if (encoding == IS_OMITTED)
+				break;
+			if ((encoding & BASE_MASK) ==
+			    BASE_ALIGNED) /* nobody writes it; 'R' would be misread */
+				hm_cfi_bytes_spoil(data);
+			(void)take_formatted(data, encoding);
 			break;
 		}
 		case 'L': /* how pointers to data of exception handling are written */

@@ -16,6 +16,9 @@
  * What is here was checked by nobody: objects may be damaged, or lie.  Nothing is read that was not proven to
  * be readable and to lie in the object, everything that is not understood is -EINVAL, and every loop is
  * bounded by the length of what it reads.  Allocates nothing; not for several threads at once.
+ *
+ * What was proven must stay until it is forgotten (proven.h).  An object's memory does until it is unloaded;
+ * but a file may be cut short while it is mapped: of that the program itself would die, too (SIGBUS).
  */
 #ifndef HM_PRELOAD_CFI_H
 #define HM_PRELOAD_CFI_H

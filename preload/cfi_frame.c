@@ -245,6 +245,14 @@ static bool calculate(uint8_t code, uint64_t a, uint64_t b, uint64_t *ret_number
 	}
 }
 
+/* Whether it is an operation at all: of an instruction that is not known, nobody knows where it ends. */
+static bool is_calculated(uint8_t code)
+{
+	uint64_t number;
+
+	return calculate(code, 1, 1, &number);
+}
+
 /* The uppermost is the second operand.  To add a number is all that can be done to what is not one. */
 static void run_binary(struct machine *machine, uint8_t code)
 {
@@ -258,6 +266,8 @@ static void run_binary(struct machine *machine, uint8_t code)
 		push(machine, add(b, a.offset));
 	else if (code == OP_MINUS && b.base == HM_CFI_NUMBER)
 		push(machine, add(a, (int64_t)(0 - (uint64_t)b.offset)));
+	else if (!is_calculated(code))
+		machine->has_failed = true;
 	else if (a.base != HM_CFI_NUMBER || b.base != HM_CFI_NUMBER)
 		push(machine, unknown);
 	else if (calculate(code, (uint64_t)a.offset, (uint64_t)b.offset, &number))

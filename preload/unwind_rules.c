@@ -405,6 +405,9 @@ bool hm_unwind_rules_run(void (*function)(void *argument), void *argument)
 
 	if (!hm_may(HM_MAY_COMPILE) || !hm_unwind_rules_lock(&saved))
 		return false;
+	/* While an object goes, another may come to its place. */
+	if (unload_count != 0)
+		hm_unwinder_forget();
 	hm_own_stack_call_on(stack, sizeof(stack), function, argument);
 	hm_unwind_rules_unlock(&saved);
 	return true;
@@ -486,9 +489,9 @@ static void forget_passing(void)
 	struct table *const current = atomic_load_explicit(&table, memory_order_relaxed);
 
 	hm_modules_doubt();
+	hm_unwinder_forget();
 	if (current == NULL || !has_passing_rules)
 		return;
-	hm_unwinder_forget();
 	for (uint32_t index = 0; index < slot_count(current); index++) {
 		struct slot *const slot = &current->slots[index];
 		/* relaxed: only the writer changes slots */

@@ -19,7 +19,7 @@ static struct hm_cfi_reader reader;
 
 static struct {
 	struct hm_cfi_frame frame;
-	struct hm_proven_pages proven; /* of stacks: for one walk */
+	struct hm_proven_pages proven; /* of stacks, and of code in no object: for one walk */
 	bool is_interrupted;           /* at the next instruction, and not in a call */
 } walk;
 
@@ -47,7 +47,8 @@ static int find_row(uintptr_t pc)
  *	68 index          push $index
  *	e9 distance       jmp  to the table's head
  */
-__attribute__((no_sanitize("address", "thread"))) static bool is_linkage_entry(uintptr_t pc)
+__attribute__((no_sanitize("address", "thread"))) static bool is_linkage_entry(struct hm_proven_pages *proven,
+									       uintptr_t pc)
 {
 	enum {
 		JUMP = 0xff,
@@ -59,7 +60,7 @@ __attribute__((no_sanitize("address", "thread"))) static bool is_linkage_entry(u
 	};
 	const volatile uint8_t *const code = (const uint8_t *)pc;
 
-	return hm_proven_readable(&reader.proven, pc, NEAR_JUMP_AT + 1) && code[0] == JUMP &&
+	return hm_proven_readable(proven, pc, NEAR_JUMP_AT + 1) && code[0] == JUMP &&
 	       code[1] == JUMP_IN_MEMORY && code[PUSH_AT] == PUSH && code[NEAR_JUMP_AT] == NEAR_JUMP;
 }
 
@@ -160,7 +161,7 @@ union hm_rule hm_unwinder_compile(uintptr_t pc)
 	};
 	const int error = find_row(pc);
 
-	if (error == -ENOENT && is_linkage_entry(pc))
+	if (error == -ENOENT && is_linkage_entry(&reader.proven, pc))
 		return (union hm_rule){ .kind = HM_RULE_STANDARD, .cfa_offset = 1 };
 	if (error == -ENOENT)
 		return (union hm_rule){ .kind = HM_RULE_UNKNOWN };
@@ -195,7 +196,8 @@ void hm_unwinder_start(const struct hm_registers *registers)
 static enum hm_unwinder_step guess(uintptr_t pc)
 {
 	struct hm_cfi_value *const values = walk.frame.registers;
-	const bool is_entry = is_linkage_entry(pc);
+	/* Proven for this walk: it may be in no object, and gone by the next. */
+	const bool is_entry = is_linkage_entry(&walk.proven, pc);
 	const struct hm_cfi_value base = values[is_entry ? HM_CFI_SP : HM_CFI_FP];
 	const struct hm_cfi_value sp = values[HM_CFI_SP];
 	const uint64_t above_sp = (uint64_t)base.offset - (uint64_t)sp.offset;

@@ -197,6 +197,40 @@ rules:
 	.cfi_endproc
 	.size	rules, . - rules
 	rule	rule_no_cfi
+
+	.type	registers, @function
+registers:
+	.cfi_startproc
+	.cfi_def_cfa_offset 24
+	.cfi_offset %rbx, -16
+	rule	rule_saves_rbx
+	.cfi_undefined %rbx
+	rule	rule_loses_rbx
+	.cfi_register %rbx, %r12
+	rule	rule_rbx_in_r12
+	// DW_CFA_val_expression of RBX: DW_OP_breg3 8, with the CFA below it
+	.cfi_escape 0x16, 0x03, 0x02, 0x73, 0x08
+	rule	rule_rbx_computed
+	.cfi_same_value %rbx
+	// DW_CFA_def_cfa_expression: DW_OP_breg3 16
+	.cfi_escape 0x0f, 0x02, 0x73, 0x10
+	rule	rule_on_rbx_computed
+	.cfi_def_cfa %rsp, 0
+	rule	rule_no_frame
+	// What was never remembered is restored.
+	.cfi_escape 0x0b
+	rule	rule_damaged
+	.cfi_endproc
+	.size	registers, . - registers
+
+	.type	signal_frame, @function
+signal_frame:
+	.cfi_startproc
+	.cfi_signal_frame
+	.cfi_def_cfa_offset 16
+	rule	rule_signal_frame
+	.cfi_endproc
+	.size	signal_frame, . - signal_frame
 	// An entry of a linkage table, about which lld writes nothing either.
 	nop
 	.globl	rule_linkage

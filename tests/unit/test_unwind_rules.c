@@ -19,6 +19,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -198,6 +199,41 @@ static void test_forgetting(void)
 	CHECK_EQ(hm_unwind_rule_find((uintptr_t)plugin_find(plugin, "twin_call")).module_index,
 		 second.module_index);
 	CHECK_EQ(hm_unwind_rule_find(pc).word, second.word);
+	CHECK_EQ(dlclose(plugin), 0);
+	hm_unwind_rules_before_unload();
+	hm_unwind_rules_after_unload();
+}
+
+/* The page of an object that its call-frame information begins in. */
+static void *information_of(uintptr_t pc)
+{
+	struct dl_find_object found;
+
+	CHECK_EQ(_dl_find_object((void *)pc, &found), 0);
+	return (void *)((uintptr_t)found.dlfo_eh_frame & ~UINT64_C(0xfff));
+}
+
+/*
+ * That an object's tables can be read is not remembered beyond a dlclose, nor while one is under way: another
+ * object may be at the same place by then.
+ */
+static void test_forgetting_pages(void)
+{
+	enum { PAGE_BYTES = 4096 };
+	void *plugin;
+	const uintptr_t pc = open_twin("twin_1.so", &plugin, 0);
+	void *const page = information_of(pc);
+
+	hm_unwind_rules_before_unload();
+	CHECK_EQ(kind_of(pc), HM_RULE_STANDARD);
+	CHECK_EQ(mprotect(page, PAGE_BYTES, PROT_NONE), 0);
+	CHECK(kind_of(pc) != HM_RULE_STANDARD);
+	CHECK_EQ(mprotect(page, PAGE_BYTES, PROT_READ), 0);
+	CHECK_EQ(kind_of(pc), HM_RULE_STANDARD);
+	hm_unwind_rules_after_unload();
+	CHECK_EQ(mprotect(page, PAGE_BYTES, PROT_NONE), 0);
+	CHECK(kind_of(pc) != HM_RULE_STANDARD);
+	CHECK_EQ(mprotect(page, PAGE_BYTES, PROT_READ), 0);
 	CHECK_EQ(dlclose(plugin), 0);
 	hm_unwind_rules_before_unload();
 	hm_unwind_rules_after_unload();
@@ -535,6 +571,7 @@ int main(void)
 	test_shapes();
 	test_growth();
 	test_forgetting();
+	test_forgetting_pages();
 	test_waiting();
 	test_not_waiting();
 	test_fork();
