@@ -1,31 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
+/* clang-format off */
 /*
  * Why the memory is high: the first cause that holds.
  *
  * "Large" is a part of what is resident that is the largest of all, a third of it or more, and at least 8
- *MiB: at most two others can then be of its size, and less is nobody's trouble.  Where it is not known what
- *is resident (a ledger without its process), all that is known is taken for everything.
+ * MiB: at most two others can then be of its size, and less is nobody's trouble.  Where it is not known what
+ * is resident (a ledger without its process), all that is known is taken for everything.
  *
  *	leak           Old live objects grow.  Places that hold 8 MiB and a tenth of what is resident or more
- *(of what is live, where that is not known), each of which
+ *	               (of what is live, where that is not known), each of which
  *	               - has live objects from every quarter of the time since recording began, half of an
- *even share or more in each: what is freed in time, or was built once, leaves quarters empty (of a profile:
- *from every band of its ages that takes a tenth of the time or more);
- *	               - holds a twentieth of what is live, and 16 samples or more: then a quarter with half
- *of its share is no accident of sampling;
+ *	                 even share or more in each: what is freed in time, or was built once, leaves quarters
+ *	                 empty (of a profile: from every band of its ages that takes a tenth of the time or
+ *	                 more);
+ *	               - holds a twentieth of what is live, and 16 samples or more: then a quarter with half of
+ *	                 its share is no accident of sampling;
  *	               - did not free, between the two looks, half or more of what it allocated then or, where
  *	                 that is more, grows by in that time on average: a queue or a cache that replaces what
  *	                 it holds, one for one, does, and so does what is replaced by another place;
  *	               and recording began 4 s ago or more: all ages look alike in a program that starts.
  *	retention      The live heap is large, and places that keep 40 % or more of all they ever allocated
- *hold half of it: structures that were built and stay.  One that doubles when it is full has allocated twice
- *of what it holds; 40 leaves room for sampling.  A place that would free all it holds within a minute, at the
- *pace of the second between the looks, is passed over: what it holds does not stay. churn          Eight
- *times of what is live was allocated, or more; and now (on average, without a process) so much is allocated
- *that all that is live is replaced every 10 s or sooner, at 16 MiB/s or more: below that, allocating takes
- *less than a hundredth of a processor. fragmentation  What the allocator keeps is large. mmap           Other
- *anonymous memory is large. threads        Thread stacks are large. healthy        None of these.
+ *	               hold half of it: structures that were built and stay.  One that doubles when it is full
+ *	               has allocated twice of what it holds; 40 leaves room for sampling.  A place that would
+ *	               free all it holds within a minute, at the pace of the second between the looks, is
+ *	               passed over: what it holds does not stay.
+ *	churn          Eight times of what is live was allocated, or more; and now (on average, without a
+ *	               process) so much is allocated that all that is live is replaced every 10 s or sooner, at
+ *	               16 MiB/s or more: below that, allocating takes less than a hundredth of a processor.
+ *	fragmentation  What the allocator keeps is large.
+ *	mmap           Other anonymous memory is large.
+ *	threads        Thread stacks are large.
+ *	healthy        None of these.
  */
+/* clang-format on */
 #ifndef HM_TOOLS_DIAGNOSIS_H
 #define HM_TOOLS_DIAGNOSIS_H
 

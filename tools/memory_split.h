@@ -25,16 +25,16 @@
  *	it has itself, taken from what is left of anonymous memory.
  *
  *	any other lies in an arena's heap, which begins at a multiple of 64 MiB: from there 64 MiB, as far as
- *the mapping goes.  An arena without any sample is known by its shape: accessible memory from a multiple of
- *	64 MiB on, inaccessible memory behind it up to the next one.
+ *	the mapping goes.  An arena without any sample is known by its shape: accessible memory from a
+ *	multiple of 64 MiB on, inaccessible memory behind it up to the next one.
  *
  *	what fits neither: the whole mapping.
  *
  * For an allocator that was loaded in its place (jemalloc, mimalloc, tcmalloc, ...), the whole mapping; and
  * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings
- *beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the default
- *rate one of 2 MiB that is in full use is missed once in 50.  A block that a program reported itself (a pool
- *of its own) is not malloc's and leads nowhere.
+ * beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the
+ * default rate one of 2 MiB that is in full use is missed once in 50.  A block that a program reported
+ * itself (a pool of its own), or a mapping that it made itself, is not malloc's and leads nowhere.
  */
 #ifndef HM_TOOLS_MEMORY_SPLIT_H
 #define HM_TOOLS_MEMORY_SPLIT_H
