@@ -23,12 +23,13 @@ enum { MADV_POPULATE_WRITE = 23 };
 enum {
 	PAGE_BYTES = 4096,
 	LIMIT_LEAST_BYTES = 256 * 1024,
-	FIRST_GRANT_BYTES = 128 * 1024, /* with some room for a process that may not let it grow later */
+	FIRST_GRANT_BYTES = 256 * 1024, /* with room for a process that may not let it grow later: sshd sets
+					   RLIMIT_FSIZE to 0 */
 	GROWTH_MIN_BYTES = 128 * 1024,
-	GROWTH_MAX_BYTES = 8 * 1024 * 1024, /* what can be on the disk and not yet used */
+	GROWTH_MAX_BYTES = 1024 * 1024, /* what can be on the disk and not yet used */
 	NAME_TRIES_MAX = 10000,
-	DESCRIPTOR_MIN = 10, /* shells and daemons give meanings to the numbers below */
-	GROWTH_WAITS_MAX = 1000,
+	DESCRIPTOR_MIN = 10,       /* shells and daemons give meanings to the numbers below */
+	GROWTH_WAITS_MAX = 100000, /* some 50 ms; a segment of 32 MiB takes 10 */
 };
 
 static uint64_t round_up(uint64_t bytes, uint64_t alignment)
@@ -111,7 +112,7 @@ static bool path_is_ours(const struct hm_ledger_file *ledger)
 /*
  * Makes the file longer by writing zeros, which allocates blocks as fallocate does, or promises them, on
  * every file system.  It is the cheaper way: a page that was written is in the cache and costs a tenth to
- * store to for the first time; on ext4 a process that starts and ends takes 60 microseconds for its ledger
+ * store to for the first time; on ext4 a process that starts and ends takes 75 microseconds for its ledger
  * instead of 180.
  *
  * Raw: the wrapper of the C library is a cancellation point, and we run inside malloc.
@@ -158,7 +159,7 @@ static int make_longer(struct hm_ledger_file *ledger, uint64_t start, uint64_t e
 /*
  * One thread makes the file longer, others wait for it: a second truncate with a smaller length would cut
  * off what the first has granted.  The wait is bounded, so that a holder that will never come back (a thread
- * that another one killed) costs samples and not the program.
+ * that another one killed) costs samples and not the program: he is waited for once a second.
  */
 static bool growth_begin(struct hm_ledger_file *ledger)
 {
@@ -234,6 +235,9 @@ static bool grow(struct hm_ledger_file *ledger, uint64_t end)
 		atomic_store_explicit(&ledger->refused_ticks, granted ? 0 : hm_process_ticks(),
 				      memory_order_relaxed);
 		growth_end(ledger);
+	} else {
+		/* relaxed: as above */
+		atomic_store_explicit(&ledger->refused_ticks, hm_process_ticks(), memory_order_relaxed);
 	}
 	hm_signals_restore(&saved);
 	errno = saved_errno;
