@@ -255,6 +255,19 @@ void cfi_point_at(struct cfi_made *made, const uint8_t *fde)
 	header->entries[0].fde = (int32_t)((uintptr_t)fde - made->object.header);
 }
 
+struct cfi_made cfi_move_header(const struct cfi_made *made, size_t distance_bytes)
+{
+	struct header header;
+	struct cfi_made moved = *made;
+
+	memcpy(&header, made->start, sizeof(header));
+	header.entries[0].start -= (int32_t)distance_bytes;
+	header.entries[0].fde -= (int32_t)distance_bytes;
+	moved.object.header = made->object.header + distance_bytes;
+	memcpy(made->start + distance_bytes, &header, sizeof(header));
+	return moved;
+}
+
 int cfi_find(struct hm_cfi_reader *reader, const struct cfi_made *made, uintptr_t pc)
 {
 	int error;

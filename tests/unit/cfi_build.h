@@ -82,6 +82,9 @@ void cfi_cut(struct cfi_made *made, size_t size_bytes);
 /* From now on, .eh_frame_hdr says that the first function has its FDE there. */
 void cfi_point_at(struct cfi_made *made, const uint8_t *fde);
 
+/* The same object with a copy of its .eh_frame_hdr, of one function, that many bytes further on. */
+struct cfi_made cfi_move_header(const struct cfi_made *made, size_t distance_bytes);
+
 /* Finds a row, with nothing known of what is readable; errno must be kept. */
 int cfi_find(struct hm_cfi_reader *reader, const struct cfi_made *made, uintptr_t pc);
 

@@ -189,6 +189,15 @@ rules:
 	// the same, DW_OP_plus_uconst 8
 	.cfi_escape 0x0f, 0x05, 0x76, 0x78, 0x06, 0x23, 0x08
 	rule	rule_added
+	// the same without, and DW_CFA_offset of the return address
+	.cfi_escape 0x0f, 0x03, 0x76, 0x78, 0x06
+	.cfi_offset %rip, -16
+	rule	rule_realigned_odd
+	.cfi_offset %rip, -8
+	.cfi_def_cfa %rsp, 24
+	// DW_CFA_val_expression of RBP: DW_OP_breg7 0, DW_OP_deref, DW_OP_plus_uconst 8
+	.cfi_escape 0x16, 0x06, 0x05, 0x77, 0x00, 0x06, 0x23, 0x08
+	rule	rule_fp_added
 	.cfi_def_cfa %rbx, 16
 	.cfi_restore %rbp
 	rule	rule_on_rbx
@@ -208,6 +217,12 @@ registers:
 	rule	rule_loses_rbx
 	.cfi_register %rbx, %r12
 	rule	rule_rbx_in_r12
+	.cfi_register %rbx, %r13
+	rule	rule_rbx_in_r13
+	.cfi_register %rbx, %r14
+	rule	rule_rbx_in_r14
+	.cfi_register %rbx, %r15
+	rule	rule_rbx_in_r15
 	// DW_CFA_val_expression of RBX: DW_OP_breg3 8, with the CFA below it
 	.cfi_escape 0x16, 0x03, 0x02, 0x73, 0x08
 	rule	rule_rbx_computed
@@ -238,5 +253,13 @@ rule_linkage:
 	.byte	0xff, 0x25, 1, 0, 0, 0
 	.byte	0x68, 2, 0, 0, 0
 	.byte	0xe9, 3, 0, 0, 0
+	// One byte is another, each time.
+	.globl	rule_no_linkage
+rule_no_linkage:
+	.irpc	which, 0123
+	.byte	0xff ^ (\which == 0), 0x25 ^ (\which == 1), 1, 0, 0, 0
+	.byte	0x68 ^ (\which == 2), 2, 0, 0, 0
+	.byte	0xe9 ^ (\which == 3), 3, 0, 0, 0
+	.endr
 
 	.section .note.GNU-stack, "", @progbits

@@ -75,7 +75,8 @@ static void check_instruction(const struct instruction_case *one)
 		tell(CHECK(rule->expression == made.end - one->expression_bytes), one->name);
 	if (one->number == CFA && one->place == HM_CFI_IS_OFFSET)
 		tell(CHECK_EQ(reader.row.cfa_register, one->cfa_register), one->name);
-	/* Others are as they were. */
+	/* Others are as they were, and what lies behind the last. */
+	tell(CHECK(!reader.is_signal_frame), one->name);
 	if (one->number != CFA)
 		tell(CHECK(reader.row.cfa.offset == 8 && reader.row.cfa_register == HM_CFI_SP), one->name);
 	if (one->number != HM_CFI_PC)
@@ -115,7 +116,7 @@ static void test_instructions(void)
 		{ "val_expression", CFI_BYTES(0x16, 6, 1, 0x40), HM_CFI_FP, HM_CFI_IS_EXPRESSION, 0, 0, 1 },
 		{ "GNU_args_size", CFI_BYTES(0x2e, 0x80, 0x01, 0x86, 2), HM_CFI_FP, HM_CFI_AT_OFFSET, -16, 0, 0 },
 		{ "GNU_negative_offset_extended", CFI_BYTES(0x2f, 6, 2), HM_CFI_FP, HM_CFI_AT_OFFSET, 16, 0, 0 },
-		{ "registers that are not ours", CFI_BYTES(0x91, 2, 0x05, 0x80, 0x01, 2, 0x06, 17, 0xd1, 0x09, 17, 3, 0x07, 0xff, 0xff, 0x03),
+		{ "registers that are not ours", CFI_BYTES(0x0a, 0x91, 2, 0x05, 0x80, 0x01, 2, 0x06, 17, 0xd1, 0x09, 17, 3, 0x07, 0xff, 0xff, 0x03),
 			HM_CFI_FP, HM_CFI_UNTOUCHED, 0, 0, 0 },
 		{ "a CFA that counts from one", CFI_BYTES(0x0d, 17), CFA, HM_CFI_IS_OFFSET, 8, 17, 0 },
 		{ "a number of eleven bytes", CFI_BYTES(0x0e, 0x98, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f), CFA, HM_CFI_IS_OFFSET, 24, HM_CFI_SP, 0 },
@@ -303,6 +304,7 @@ static void test_augmentations(void)
 			.augmentation_data = CFI_BYTES(0x50, 0, 0, 0, 0, 0, 0, 0, 0, 0x1b, 0x1b, 0x1b, 0x1b) }, -EINVAL, false },
 		{ { .augmentation = "zPR", .pointer_encoding = 0x1b, .augmentation_data = CFI_BYTES(0x1f, 0, 0, 0, 0, 0x1b) }, -EINVAL, false },
 		{ { .augmentation = "zPLR", .pointer_encoding = 0x1b, .augmentation_data = CFI_BYTES(0x9b, 1, 2, 3, 4, 0x1b) }, -EINVAL, false },
+		{ { .augmentation = "zRP", .pointer_encoding = 0x1b, .augmentation_data = CFI_BYTES(0x1b, 0x9b, 1, 2, 3) }, -EINVAL, false },
 		{ { .augmentation = "zRR", .pointer_encoding = 0x1b }, -EINVAL, false },
 		{ { .augmentation = "R", .pointer_encoding = 0x1b }, -EINVAL, false },
 		{ { .augmentation = "S", .has_no_augmentation_data = true }, -EINVAL, false },
@@ -346,6 +348,12 @@ static void test_cie_programs(void)
 	CHECK_EQ(reader.row.registers[HM_CFI_RBX].offset, -40);
 	CHECK_EQ(reader.row.registers[HM_CFI_FP].place, HM_CFI_UNTOUCHED);
 	CHECK(is_initial_row());
+
+	/* In the CIE itself, to where it was at first, whatever the function before has had. */
+	shape.cie_program = CFI_BYTES(0x0c, HM_CFI_SP, 8, 0x90, 1, 0x83, 5, 0xc3);
+	shape.program = CFI_BYTES(0);
+	CHECK_EQ(find_in(&shape, 0), 0);
+	CHECK_EQ(reader.row.registers[HM_CFI_RBX].place, HM_CFI_UNTOUCHED);
 
 	/* Units are the CIE's. */
 	shape.data_alignment = 4;

@@ -89,6 +89,53 @@ static void test_entries_elsewhere(void)
 	CHECK_EQ(find(&made, made.function), -EINVAL);
 }
 
+/* All of it can be read, but the entries lie before the object, if by one byte. */
+static void test_entries_before(void)
+{
+	const struct cfi_shape shape = { .augmentation = "z", .pointer_encoding = CFI_POINTER_ADDRESS };
+	const struct cfi_made made = cfi_make(&shape);
+	const size_t entries_bytes = (size_t)(made.end - made.entries);
+	struct cfi_made moved = cfi_move_header(&made, CFI_PAGE_BYTES);
+	uint8_t *const copy = moved.start + 64;
+
+	CHECK_EQ(find(&moved, made.function), 0);
+	memcpy(copy, made.entries, entries_bytes);
+	cfi_point_at(&moved, copy + (made.fde - made.entries));
+	moved.object.start = (uintptr_t)copy;
+	CHECK_EQ(find(&moved, made.function), 0);
+	moved.object.start++; /* of the CIE */
+	CHECK_EQ(find(&moved, made.function), -EINVAL);
+	moved.object.start = (uintptr_t)copy + entries_bytes;
+	CHECK_EQ(find(&moved, made.function), -EINVAL);
+	moved.object.start = moved.object.header;
+	CHECK_EQ(find(&moved, made.function), -EINVAL);
+}
+
+/* The longest entry that is read, and one byte more: a copy of the object with zeros behind its FDE. */
+static void test_longest_entry(void)
+{
+	enum { LONGEST_BYTES = 1 << 20, COPY_BYTES = 2 * LONGEST_BYTES };
+	const struct cfi_shape shape = cfi_usual((struct cfi_bytes){ 0 });
+	const struct cfi_made made = cfi_make(&shape);
+	uint8_t *const copy =
+		mmap(NULL, COPY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const struct cfi_made copied = {
+		.object = { .start = (uintptr_t)copy,
+			    .end = (uintptr_t)copy + COPY_BYTES,
+			    .header = (uintptr_t)copy },
+		.function = (uintptr_t)copy + (made.function - (uintptr_t)made.start),
+		.fde = copy + (made.fde - made.start),
+	};
+
+	CHECK(copy != MAP_FAILED);
+	memcpy(copy, made.start, CFI_MADE_BYTES);
+	cfi_write_u32(copied.fde, LONGEST_BYTES);
+	CHECK_EQ(find(&copied, copied.function), 0);
+	cfi_write_u32(copied.fde, LONGEST_BYTES + 1);
+	CHECK_EQ(find(&copied, copied.function), -EINVAL);
+	CHECK_EQ(munmap(copy, COPY_BYTES), 0);
+}
+
 static void test_functions(void)
 {
 	struct cfi_shape shape = cfi_usual(CFI_BYTES(0x0e, 16));
@@ -155,10 +202,9 @@ static void test_header(void)
 	cfi_write_u32(count_at, 1);
 
 	for (int distance = 1; distance < 4; distance++) {
-		memmove(made.start + distance, made.start, 64);
-		made.object.header = made.object.start + (uintptr_t)distance;
-		CHECK_EQ(find(&made, made.function), -ENOENT);
-		memmove(made.start, made.start + distance, 64);
+		const struct cfi_made moved = cfi_move_header(&made, CFI_PAGE_BYTES + (size_t)distance);
+
+		CHECK_EQ(find(&moved, moved.function), -ENOENT);
 	}
 	made.object.header = 0;
 	CHECK_EQ(find(&made, made.function), -ENOENT);
@@ -345,6 +391,8 @@ int main(void)
 {
 	test_lengths();
 	test_entries_elsewhere();
+	test_entries_before();
+	test_longest_entry();
 	test_functions();
 	test_header();
 	test_truncated();

@@ -117,7 +117,7 @@ static void test_arithmetic(void)
 	check_no_value(CFI_BYTES(0x35, 0x35, 0xa8));    /* no such operation */
 	/* Nor where operands are unknown; what comes then may be its operand. */
 	check_no_value(CFI_BYTES(0x70, 0, 0x70, 0, 0xa8, 0x35));
-	check_no_value(CFI_BYTES(0x50));                /* a register is no value */
+	check_no_value(CFI_BYTES(0x50)); /* a register is no value */
 }
 
 static void test_comparisons(void)
@@ -235,6 +235,22 @@ static void test_terms(void)
 	/* The rule of a register finds the CFA on its stack. */
 	frame = step_in_terms(CFI_BYTES(0x10, 3, 2, 0x23, 8));
 	check_term(&frame, HM_CFI_RBX, HM_CFI_WORD_AT_SP, 16, 0);
+
+	/* A word at a word: nothing can be added, but zero can; and what is there is not asked. */
+	frame = step_in_terms(
+		CFI_BYTES(0x0f, 4, 0x76, 0x78, 0x06, 0x06, 0x14, 3, 0, 0x14, 12, 1, 0x10, 13, 0));
+	check_term(&frame, HM_CFI_SP, HM_CFI_WORD_AT_WORD, -8, 0);
+	check_term(&frame, HM_CFI_RBX, HM_CFI_WORD_AT_WORD, -8, 0);
+	CHECK_EQ(frame.registers[HM_CFI_R12].base, HM_CFI_UNKNOWN);
+	CHECK_EQ(frame.registers[HM_CFI_R13].base, HM_CFI_UNKNOWN);
+
+	/* There are no terms for half a word, nor for words of memory that is no stack. */
+	frame = step_in_terms(CFI_BYTES(0x16, 3, 4, 0x77, 8, 0x94, 4, 0x16, 12, 5, 0x76, 8, 0x06, 0x94, 4,
+					0x16, 13, 3, 0x08, 64, 0x06, 0x16, 14, 4, 0x77, 8, 0x06, 0x06));
+	CHECK_EQ(frame.registers[HM_CFI_RBX].base, HM_CFI_UNKNOWN);
+	CHECK_EQ(frame.registers[HM_CFI_R12].base, HM_CFI_UNKNOWN);
+	CHECK_EQ(frame.registers[HM_CFI_R13].base, HM_CFI_UNKNOWN);
+	CHECK_EQ(frame.registers[HM_CFI_R14].base, HM_CFI_UNKNOWN);
 
 	/* SP by a rule of its own. */
 	frame = step_in_terms(CFI_BYTES(0x09, 7, 6));

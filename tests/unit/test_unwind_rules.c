@@ -87,10 +87,15 @@ static void test_shapes(void)
 	check_rule(rule_fp_at_cfa, HM_RULE_COMPLEX, false, 0, 0);
 	check_rule(rule_realigned, HM_RULE_REALIGNED, false, -1, 0);
 	check_rule(rule_added, HM_RULE_COMPLEX, false, 0, 0);
+	check_rule(rule_realigned_odd, HM_RULE_COMPLEX, false, 0, 0);
+	check_rule(rule_fp_added, HM_RULE_COMPLEX, false, 0, 0);
+	check_rule(rule_damaged, HM_RULE_COMPLEX, false, 0, 0);
 	check_rule(rule_on_rbx, HM_RULE_COMPLEX, false, 0, 0);
 	check_rule(rule_outermost, HM_RULE_OUTERMOST, false, 0, 0);
 	check_rule(rule_no_cfi, HM_RULE_UNKNOWN, false, 0, 0);
 	check_rule(rule_linkage, HM_RULE_STANDARD, false, 1, 0);
+	for (int i = 0; i < 4; i++)
+		check_rule(rule_no_linkage + (size_t)i * RULE_NO_LINKAGE_BYTES, HM_RULE_UNKNOWN, false, 0, 0);
 
 	CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
 	CHECK_EQ(raise(SIGUSR1), 0);

@@ -34,9 +34,9 @@ static void start(const char *rule, uint64_t rbx, uint64_t rbp)
 		.rbp = rbp,
 		.rbx = rbx,
 		.r12 = address_of(&stack[12]),
-		.r13 = 13,
-		.r14 = 14,
-		.r15 = 15,
+		.r13 = address_of(&stack[13]),
+		.r14 = address_of(&stack[14]),
+		.r15 = address_of(&stack[15]),
 	};
 
 	hm_unwinder_start(&registers);
@@ -79,10 +79,16 @@ static void test_rbx(void)
 		check_step(return_to(rule_outermost), &stack[22]);
 		check_end(HM_UNWINDER_OUTERMOST);
 
-		stack[13] = return_to(rule_outermost);
-		start(rule_rbx_in_r12, 0, 0);
-		check_step(caller, &stack[3]);
-		check_step(return_to(rule_outermost), &stack[14]);
+		for (int number = 12; number <= 15; number++) {
+			static const char *const in_other[] = { rule_rbx_in_r12, rule_rbx_in_r13,
+								rule_rbx_in_r14, rule_rbx_in_r15 };
+
+			stack[number + 1] = return_to(rule_outermost);
+			start(in_other[number - 12], 0, 0);
+			check_step(caller, &stack[3]);
+			check_step(return_to(rule_outermost), &stack[number + 2]);
+			stack[number + 1] = 0;
+		}
 
 		start(rule_rbx_computed, address_of(&stack[19]), 0);
 		check_step(caller, &stack[3]);
@@ -160,10 +166,10 @@ static void test_ends(void)
 static void test_linkage(void)
 {
 	memset(stack, 0, sizeof(stack));
-	stack[0] = return_to(rule_on_rbx);
+	stack[0] = return_to(rule_on_fp);
 	stack[21] = return_to(rule_outermost);
-	start(rule_linkage, address_of(&stack[20]), UINT64_MAX);
-	check_step(return_to(rule_on_rbx), &stack[1]);
+	start(rule_linkage, 0, address_of(&stack[20]));
+	check_step(return_to(rule_on_fp), &stack[1]);
 	check_step(return_to(rule_outermost), &stack[22]);
 	/* One byte further on it is none: the frame pointer leads nowhere. */
 	start(rule_linkage + 1, 0, UINT64_MAX);
