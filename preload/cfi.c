@@ -188,8 +188,8 @@ static void read_augmentation(const char *letters, struct hm_cfi_bytes *data, st
 
 			if (encoding == IS_OMITTED)
 				break;
-			if ((encoding & BASE_MASK) ==
-			    BASE_ALIGNED) /* nobody writes it; 'R' would be misread */
+			/* Nobody writes it, and where it ends would have to be found out. */
+			if ((encoding & BASE_MASK) == BASE_ALIGNED)
 				hm_cfi_bytes_spoil(data);
 			(void)take_formatted(data, encoding);
 			break;
