@@ -48,7 +48,7 @@ static void put_sleb(struct pen *pen, int64_t number)
 {
 	while (number > 63 || number < -64) {
 		put_u8(pen, (uint8_t)(0x80 | (number & 0x7f)));
-		number >>= 7;
+		number = (number - (number & 0x7f)) / 128;
 	}
 	put_u8(pen, (uint8_t)(number & 0x7f));
 }

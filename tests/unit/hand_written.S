@@ -257,9 +257,9 @@ rule_linkage:
 	.globl	rule_no_linkage
 rule_no_linkage:
 	.irpc	which, 0123
-	.byte	0xff ^ (\which == 0), 0x25 ^ (\which == 1), 1, 0, 0, 0
-	.byte	0x68 ^ (\which == 2), 2, 0, 0, 0
-	.byte	0xe9 ^ (\which == 3), 3, 0, 0, 0
+	.byte	0xff ^ ((\which == 0) & 1), 0x25 ^ ((\which == 1) & 1), 1, 0, 0, 0
+	.byte	0x68 ^ ((\which == 2) & 1), 2, 0, 0, 0
+	.byte	0xe9 ^ ((\which == 3) & 1), 3, 0, 0, 0
 	.endr
 
 	.section .note.GNU-stack, "", @progbits
