@@ -57,7 +57,7 @@ void hm_maps_commit(const void *start, size_t size_bytes, const void *caller, co
 /* What the kernel is about to unmap or to replace. */
 struct hm_maps_removal {
 	struct hm_map_cut cut;
-	bool has_counted; /* some of it counts */
+	uint64_t token; /* of the process whose table it was cut from */
 };
 
 /* Whether there is a mapping at the address that counts. */

@@ -356,13 +356,21 @@ static uint32_t intern_mapping_stack(struct hm_ledger_file *ledger)
 			       flags_of(ledger, walk.end) | HM_STACK_MAPPED);
 }
 
+void hm_recorder_lose(enum hm_loss kind)
+{
+	if (is_recording())
+		hm_ledger_lose(&hm_ledger, kind);
+}
+
 bool hm_recorder_begin_mapping(const void *caller, const void *frame, uint32_t *ret_stack_unit)
 {
 	struct hm_thread *const thread = &hm_thread;
 	const int saved_errno = errno;
 
-	if (is_nested(thread, (uintptr_t)frame))
+	if (is_nested(thread, (uintptr_t)frame)) {
+		hm_recorder_lose(HM_LOSS_MAPPINGS);
 		return false;
+	}
 	thread->busy_frame = (uintptr_t)frame;
 	if ((!is_recording() && (!hm_lifecycle_prepare(caller) || !hm_lifecycle_start())) ||
 	    hm_lifecycle_interval_bytes() == 0) {
@@ -378,12 +386,6 @@ bool hm_recorder_begin_mapping(const void *caller, const void *frame, uint32_t *
 uint32_t hm_recorder_birth_ticks(void)
 {
 	return (uint32_t)(hm_process_ticks() - hm_process->start_ticks);
-}
-
-void hm_recorder_lose(enum hm_loss kind)
-{
-	if (is_recording())
-		hm_ledger_lose(&hm_ledger, kind);
 }
 
 void hm_recorder_list_mapping(uint64_t start_address, uint64_t size_bytes, uint32_t stack_unit,

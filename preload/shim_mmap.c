@@ -41,7 +41,7 @@ static void book_made(const struct request *request, const void *made, const voi
 
 static HM_COLD void *counted_mmap(const struct request *request, const void *caller, const void *frame)
 {
-	struct hm_maps_removal replaced = { .has_counted = false };
+	struct hm_maps_removal replaced = { .token = 0 };
 
 	if (hm_maps_pass_over(caller))
 		return map_next(request);
@@ -134,8 +134,8 @@ struct move {
 static HM_COLD void *counted_mremap(const struct move *move, const void *caller, const void *frame)
 {
 	const bool stays = (move->flags & MREMAP_DONTUNMAP) != 0 || move->size_bytes == 0;
-	struct hm_maps_removal moved = { .has_counted = false };
-	struct hm_maps_removal replaced = { .has_counted = false };
+	struct hm_maps_removal moved = { .token = 0 };
+	struct hm_maps_removal replaced = { .token = 0 };
 
 	if ((move->flags & MREMAP_FIXED) != 0)
 		hm_maps_remove(move->new_start, move->new_size_bytes, &replaced);

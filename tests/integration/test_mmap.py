@@ -30,6 +30,7 @@ PROGRAM = r"""
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 enum { PAGE = 4096 };
@@ -139,6 +140,12 @@ SITE void many(void)
 	(void)room;
 	for (int i = 0; i < 3000; i++) { char *at = map(2); mprotect(at, PAGE, PROT_READ); }
 }
+SITE void unseen(void)
+{
+	for (int i = 0; i < 100; i++) { char *at = map(2048); if (syscall(SYS_munmap, at, 2048 * PAGE) != 0) exit(3); }
+	map(2048);
+}
+SITE void blocks(void) { for (int i = 0; i < 30000; i++) { void *block = malloc(4096); KEEP(block); } }
 SITE void both(void)
 {
 	for (int i = 0; i < 65536; i++) { void *block = malloc(4096); memset(block, 1, 64); KEEP(block); }
@@ -151,7 +158,7 @@ SITE void stay(void) { map(100); puts("ready"); fflush(stdout); getchar(); }
 static const struct { const char *name; void (*run)(void); } cases[] = {
 	CASE(whole), CASE(head), CASE(tail), CASE(hole), CASE(hole_then_all), CASE(odd_size), CASE(spanning), CASE(replaced),
 	CASE(replaced_by_nothing), CASE(reserved), CASE(committed), CASE(refused), CASE(grown), CASE(shrunk), CASE(moved),
-	CASE(files), CASE(handler), CASE(threads), CASE(child), CASE(many), CASE(both), CASE(mapping), CASE(stay),
+	CASE(files), CASE(handler), CASE(threads), CASE(child), CASE(many), CASE(unseen), CASE(blocks), CASE(both), CASE(mapping), CASE(stay),
 };
 int main(int argc, char **argv)
 {
@@ -276,6 +283,28 @@ def test_allocators(place):
         heap = profile.total("both").inuse_space - figures.inuse_space
         # 4096 samples or so: 5 standard deviations are a twelfth
         check(f"{name}: malloc's", abs(heap - 256 * MIB) < 256 * MIB / 12, heap)
+
+
+def test_unseen(place):
+    """What was unmapped by a bare system call is noticed when the addresses come again."""
+    profile, = run(place, "unseen", HEAPMARK_MMAP="1")
+    figures, missed = mapped(profile, "unseen"), profile.losses.get("missed_free", 0)
+    equal("unseen: in use", figures.inuse_space, (101 - missed) * 2048 * PAGE)
+    check("unseen: counted", missed >= 90, profile.losses)
+
+
+def test_in_front(place):
+    """An allocator that comes before the library is an allocator."""
+    for name, file in ALLOCATORS.items():
+        if file:
+            process = place.start(program(place), "blocks", "whole", LD_PRELOAD=f"{file} {LIBRARY}", HEAPMARK_DIR=place.path,
+                                  HEAPMARK_MMAP="1", HEAPMARK_RATE="64K")
+            process.communicate()
+            equal(f"{name} in front: profiles", len(place.files("*.pb.gz")), 1)
+            for path in place.files("*.pb.gz"):
+                profile = pprof.read(os.path.join(place.path, path))
+                equal(f"{name} in front", mapped(profile, None).inuse_space, 3 * PAGE)
+                os.unlink(os.path.join(place.path, path))
 
 
 def test_python(place):
