@@ -13,7 +13,8 @@
  * the mmap over it that makes it accessible, and only as far as that goes.  Memory that is made inaccessible
  * again, or whose pages are given back by madvise, counts until it is unmapped.
  *
- * Not seen: brk and sbrk, mremap and munmap as bare system calls, mappings of files.
+ * Not seen: brk and sbrk, mappings of files, bare system calls.  What those unmap is noticed when the
+ * addresses come again, and counted as HM_LOSS_MISSED_FREE.
  *
  *	mmap     allocates                     munmap    frees the part; the object when the last byte goes,
  *	MAP_FIXED frees what it replaces                and a hole in the middle makes two of it
