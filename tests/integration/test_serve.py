@@ -884,6 +884,10 @@ class Screen:
             os.chdir(place.path)
             os.execve(TOOL, [TOOL, *arguments], place.environment())
         self.resize(rows, columns)
+        # Without it ^C throws away what has been written and not been read yet, the last line at times among it.
+        settings = termios.tcgetattr(self.terminal)
+        settings[3] |= termios.NOFLSH
+        termios.tcsetattr(self.terminal, termios.TCSANOW, settings)
         self.text = ""
 
     def resize(self, rows, columns):
