@@ -258,6 +258,7 @@ static void run_binary(struct machine *machine, uint8_t code)
 {
 	const struct hm_cfi_value b = pop(machine);
 	const struct hm_cfi_value a = pop(machine);
+	const bool are_numbers = a.base == HM_CFI_NUMBER && b.base == HM_CFI_NUMBER;
 	uint64_t number = 0;
 
 	if (code == OP_PLUS && b.base == HM_CFI_NUMBER)
@@ -266,12 +267,10 @@ static void run_binary(struct machine *machine, uint8_t code)
 		push(machine, add(b, a.offset));
 	else if (code == OP_MINUS && b.base == HM_CFI_NUMBER)
 		push(machine, add(a, (int64_t)(0 - (uint64_t)b.offset)));
-	else if (!is_calculated(code))
-		machine->has_failed = true;
-	else if (a.base != HM_CFI_NUMBER || b.base != HM_CFI_NUMBER)
-		push(machine, unknown);
-	else if (calculate(code, (uint64_t)a.offset, (uint64_t)b.offset, &number))
+	else if (are_numbers && calculate(code, (uint64_t)a.offset, (uint64_t)b.offset, &number))
 		push_number(machine, number);
+	else if (!are_numbers && is_calculated(code))
+		push(machine, unknown);
 	else
 		machine->has_failed = true;
 }
