@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* heapmark doctor: why the memory is high, in one screen. */
-#include "proto/profile_comments.h"
 #include "tools/cli.h"
 #include "tools/doctor.h"
 #include "tools/input.h"
-#include "tools/summary.h"
 #include "tools/verb.h"
 #include "tools/view_argument.h"
 
@@ -12,18 +10,12 @@
 
 static int show(const struct hm_doctor *doctor)
 {
-	uint64_t losses[HM_LOSS_KINDS];
+	const int status = hm_view_report(doctor->argument, &doctor->view);
 
-	hm_profile_comment_losses(&doctor->view.profile, losses);
-	hm_warn_losses(doctor->argument, losses);
 	if (!doctor->hides_frames)
 		hm_warn_not_hidden(doctor->argument);
 	hm_doctor_print(doctor);
-	if (!doctor->view.is_damaged)
-		return HM_EXIT_DONE;
-	hm_fail("%s: the ledger is damaged; what could be read of it is shown", doctor->argument);
-	hm_advise("heapmark check %s", doctor->argument);
-	return HM_EXIT_USAGE;
+	return status;
 }
 
 static int doctor_main(const struct hm_verb *verb, int argc, char **argv)

@@ -8,9 +8,9 @@
 #include "tools/frame_name.h"
 #include "tools/input.h"
 #include "tools/ledger.h"
-#include "tools/summary.h"
 #include "tools/verb.h"
 #include "tools/view.h"
+#include "tools/view_argument.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -259,18 +259,14 @@ static int draw_view(const struct hm_view *view, const struct hm_input *input, c
 {
 	struct hm_call_tree tree;
 	size_t size_bytes = 0;
-	uint64_t losses[HM_LOSS_KINDS];
 	int status = HM_EXIT_USAGE;
 
 	if (hm_call_tree_build(view, options->pair || options->by_alloc, &tree) != 0)
-		hm_warn("%s: its drop_frames cannot be understood, so allocation functions are shown",
-			argument);
+		hm_warn_not_hidden(argument);
 	if (tree.cut_count != 0)
 		hm_warn("%s: %llu samples have frames beyond the limits (%d deep, %d in all), which are left "
 			"out",
 			argument, (unsigned long long)tree.cut_count, HM_CALL_DEPTH_MAX, HM_CALL_NODES_MAX);
-	hm_profile_comment_losses(&view->profile, losses);
-	hm_warn_losses(argument, losses);
 	if (has_bytes(&tree, argument, options)) {
 		char *const picture = draw(view, &tree, input->path, options, &size_bytes);
 
@@ -278,11 +274,7 @@ static int draw_view(const struct hm_view *view, const struct hm_input *input, c
 		free(picture);
 	}
 	hm_call_tree_done(&tree);
-	if (!view->is_damaged)
-		return status;
-	hm_fail("%s: the ledger is damaged; what could be read of it is drawn", argument);
-	hm_advise("heapmark check %s", argument);
-	return HM_EXIT_USAGE;
+	return status;
 }
 
 static int flame_main(const struct hm_verb *verb, int argc, char **argv)
@@ -290,7 +282,7 @@ static int flame_main(const struct hm_verb *verb, int argc, char **argv)
 	struct flame_options options = { 0 };
 	struct hm_input input;
 	struct hm_view view;
-	const char *reason = NULL;
+	bool is_loaded = false;
 
 	if (!parse_options(verb, argc, argv, &options))
 		return hm_verb_usage(verb);
@@ -300,23 +292,19 @@ static int flame_main(const struct hm_verb *verb, int argc, char **argv)
 	}
 
 	const char *const argument = argv[optind];
-	int error = hm_input_open(argument, &input);
+	const int error = hm_input_open(argument, &input);
 
 	if (error != 0) {
 		hm_input_explain(verb->name, argument, error);
 		return HM_EXIT_USAGE;
 	}
-	error = hm_view_load(&input, &view, &reason);
-	if (error != 0) {
-		hm_fail("%s: %s", argument, reason);
-		hm_advise("heapmark check %s", argument);
-		hm_input_close(&input);
-		return HM_EXIT_USAGE;
+
+	int status = hm_view_input(argument, &input, &view, &is_loaded);
+
+	if (is_loaded) {
+		status = hm_exit_worse(status, draw_view(&view, &input, argument, &options));
+		hm_view_done(&view);
 	}
-
-	const int status = draw_view(&view, &input, argument, &options);
-
-	hm_view_done(&view);
 	hm_input_close(&input);
 	return status;
 }

@@ -16,6 +16,7 @@
 struct hm_doctor {
 	const char *argument; /* borrowed; as the user knows it */
 	pid_t pid;            /* of the process where it runs; else 0 */
+	pid_t hidden_pid;     /* where that is 0: of one that may write the ledger (input.h) */
 	bool is_profile;      /* the argument was a profile, not a ledger */
 
 	/* Of a ledger. */

@@ -158,6 +158,7 @@ int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struc
 	*doctor = (struct hm_doctor){
 		.argument = argument,
 		.pid = input->kind == HM_INPUT_LEDGER ? input->pid : 0,
+		.hidden_pid = input->kind == HM_INPUT_LEDGER ? input->hidden_pid : 0,
 		.is_profile = input->kind != HM_INPUT_LEDGER,
 	};
 	hm_symbols_init(&doctor->symbols);

@@ -4,8 +4,10 @@
 #include "proto/profile_comments.h"
 #include "tools/cli.h"
 #include "tools/estimates.h"
+#include "tools/process_access.h"
 #include "tools/table.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,7 +61,9 @@ static void print_who(const struct hm_doctor *doctor)
 	else if (profile->period > 1)
 		(void)printf(", one sample per %s", hm_show_bytes((double)profile->period).text);
 	if (doctor->pid == 0)
-		(void)printf("; %s", doctor->is_profile ? "a profile" : "the process has ended");
+		(void)printf("; %s", doctor->is_profile        ? "a profile"
+				     : doctor->hidden_pid != 0 ? "the process cannot be looked at"
+							       : "the process has ended");
 	(void)printf("\n");
 }
 
@@ -123,6 +127,21 @@ static void print_split(const struct hm_doctor *doctor)
 	print_split_notes(split);
 }
 
+/* Why there is a process and no split. */
+static void print_refusal(const struct hm_doctor *doctor)
+{
+	struct hm_refusal refusal;
+
+	if (doctor->pid != 0 && doctor->split_error != -EACCES && doctor->split_error != -EPERM) {
+		(void)printf("  what else there is cannot be told: its mappings cannot be read (%s)\n",
+			     strerror(-doctor->split_error));
+		return;
+	}
+	hm_process_explain_refusal(doctor->pid != 0 ? doctor->pid : doctor->hidden_pid, HM_ACCESS_READ,
+				   &refusal);
+	(void)printf("  what else there is cannot be told: %s\n", refusal.reason);
+}
+
 /* Of a process that has ended, or of which nobody may look at the memory. */
 static void print_without_split(const struct hm_doctor *doctor)
 {
@@ -135,9 +154,8 @@ static void print_without_split(const struct hm_doctor *doctor)
 		   doctor->has_memory ? resident_bytes : total->inuse_bytes);
 	if (has_rest)
 		print_part("all else", resident_bytes - total->inuse_bytes, "", resident_bytes);
-	if (doctor->pid != 0)
-		(void)printf("  what else there is cannot be told: its mappings cannot be read (%s)\n",
-			     strerror(-doctor->split_error));
+	if (doctor->pid != 0 || doctor->hidden_pid != 0)
+		print_refusal(doctor);
 	else
 		(void)printf(
 			"  what else there was (kept by the allocator, mmap, stacks, files) only a process "
@@ -385,12 +403,24 @@ static void print_reason(const struct hm_doctor *doctor)
 		(void)printf("%s is the stacks of %zu threads", bytes, doctor->threads.total_count);
 		break;
 	case HM_VERDICT_HEALTHY:
-		(void)printf(
-			"%s",
-			doctor->has_split
-				? "no leak, retention or churn, and nothing else that is large"
-				: "no leak, retention or churn in the heap; of the rest nothing is known");
+		(void)printf("no leak, retention or churn%s",
+			     doctor->has_split ? ", and nothing else that is large" : " in it");
 	}
+}
+
+/* A verdict without a split is one about the heap. */
+static void print_basis(const struct hm_doctor *doctor)
+{
+	const double live_bytes = doctor->sites.total.figures.inuse_bytes;
+	const double resident_bytes = (double)doctor->memory.resident_bytes;
+
+	if (doctor->has_split)
+		return;
+	(void)printf("\n         this rests on the heap alone; of the rest");
+	if (doctor->has_memory && resident_bytes > live_bytes)
+		(void)printf(", %s of %s that was resident,", hm_show_bytes(resident_bytes - live_bytes).text,
+			     hm_show_bytes(resident_bytes).text);
+	(void)printf(" nothing is known");
 }
 
 static void print_next(const struct hm_doctor *doctor)
@@ -434,7 +464,9 @@ static void print_next(const struct hm_doctor *doctor)
 		(void)printf("ulimit -s, or pthread_attr_setstacksize, for smaller stacks; fewer threads");
 		break;
 	case HM_VERDICT_HEALTHY:
-		(void)printf("heapmark top %s", argument);
+		(void)printf("heapmark top %s%s", argument,
+			     doctor->has_split ? ""
+					       : "; heapmark doctor PID, while it runs, shows the rest too");
 	}
 	free(argument);
 }
@@ -445,9 +477,12 @@ void hm_doctor_print(const struct hm_doctor *doctor)
 	print_memory(doctor);
 	print_places(doctor);
 	print_threads(doctor);
-	(void)printf("\n%sverdict  %s%s: ", hm_style(stdout, HM_STYLE_BOLD),
-		     hm_verdict_text(doctor->diagnosis.verdict), hm_style(stdout, HM_STYLE_PLAIN));
+	(void)printf("\n%sverdict  %s%s%s: ", hm_style(stdout, HM_STYLE_BOLD),
+		     hm_verdict_text(doctor->diagnosis.verdict),
+		     doctor->diagnosis.verdict == HM_VERDICT_HEALTHY && !doctor->has_split ? " heap" : "",
+		     hm_style(stdout, HM_STYLE_PLAIN));
 	print_reason(doctor);
+	print_basis(doctor);
 	(void)printf("\nnext     ");
 	print_next(doctor);
 	(void)printf("\n");

@@ -5,10 +5,12 @@
 #include "tools/ledger.h"
 #include "tools/library.h"
 #include "tools/process.h"
+#include "tools/process_access.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +36,7 @@ static int open_process(uint64_t pid, struct hm_input *ret_input)
 	ret_input->kind = HM_INPUT_LEDGER;
 	ret_input->descriptor = ledger.descriptor;
 	ret_input->pid = (pid_t)pid;
+	ret_input->hidden_pid = 0;
 	ret_input->is_process = true;
 	strcpy(ret_input->path, ledger.path);
 	return 0;
@@ -76,11 +79,15 @@ static int open_file(const char *path, struct hm_input *ret_input)
 	}
 	ret_input->descriptor = descriptor;
 	ret_input->pid = 0;
+	ret_input->hidden_pid = 0;
 	ret_input->is_process = false;
 	ret_input->kind = ends_with(path, HM_LEDGER_SUFFIX) ? HM_INPUT_LEDGER : HM_INPUT_PROFILE;
 	if (hm_ledger_identify(descriptor, &identity)) {
 		ret_input->kind = HM_INPUT_LEDGER;
 		ret_input->pid = find_writer(descriptor, path, &identity);
+		if (ret_input->pid == 0 && identity.state != HM_LEDGER_FINISHED &&
+		    hm_process_is_hidden(identity.pid))
+			ret_input->hidden_pid = identity.pid;
 	}
 	return 0;
 }
@@ -98,17 +105,51 @@ void hm_input_close(struct hm_input *input)
 	*input = (struct hm_input){ .descriptor = -1 };
 }
 
+/* What has this number, and no memory that we see.  Static text. */
+static const char *what_is_there(const char *text)
+{
+	char path[64];
+	const long number = strtol(text, NULL, 10);
+	const pid_t pid = number > 0 && number <= INT_MAX ? (pid_t)number : 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	if (pid == 0)
+		return "no such process";
+	if (access(path, F_OK) == 0)
+		return "has ended, which its parent has not taken notice of, or is a thread of the kernel";
+	if (kill(pid, 0) == 0 || errno == EPERM)
+		return "a process that this user cannot see in /proc (hidepid)";
+	return "no such process";
+}
+
+static void explain_refusal(const char *verb, const char *pid)
+{
+	struct hm_refusal refusal;
+
+	hm_process_explain_refusal((pid_t)strtol(pid, NULL, 10), HM_ACCESS_READ, &refusal);
+	hm_fail("%s: its ledger cannot be read: %s", pid, refusal.reason);
+	if (refusal.remedy == HM_REMEDY_ROOT)
+		hm_advise("sudo heapmark %s %s", verb, pid);
+	else if (refusal.remedy == HM_REMEDY_UNKNOWN)
+		hm_advise("grep -E 'State|Uid|Gid|Cap|NSpid' /proc/%s/status", pid);
+	else if (refusal.is_other)
+		hm_advise("sudo -u '#%u' heapmark %s %s, or give this container CAP_SYS_PTRACE (docker run "
+			  "--cap-add=SYS_PTRACE)",
+			  refusal.owner, verb, pid);
+	else
+		hm_advise("give this container CAP_SYS_PTRACE (docker run --cap-add=SYS_PTRACE)");
+}
+
 static void explain_process(const char *verb, const char *pid, int error)
 {
 	switch (error) {
 	case -ESRCH:
-		hm_fail("%s: no such process, so there is nothing to read in memory", pid);
+		hm_fail("%s: %s, so there is nothing to read in memory", pid, what_is_there(pid));
 		hm_advise("ls heapmark.*.%s* for the profile or the ledger that it left", pid);
 		break;
 	case -EACCES:
 	case -EPERM:
-		hm_fail("%s: a process of another user, so its ledger cannot be read", pid);
-		hm_advise("sudo heapmark %s %s", verb, pid);
+		explain_refusal(verb, pid);
 		break;
 	case -ENOENT:
 		hm_fail("%s: runs without %s, and it cannot be loaded later; nothing is known about it", pid,

@@ -18,9 +18,10 @@ enum hm_input_kind {
 
 struct hm_input {
 	enum hm_input_kind kind;
-	int descriptor;      /* owned; released by hm_input_close */
-	pid_t pid;           /* the process that was named, or that still writes the ledger; 0: none */
-	bool is_process;     /* the argument was a PID */
+	int descriptor;   /* owned; released by hm_input_close */
+	pid_t pid;        /* the process that was named, or that still writes the ledger; 0: none */
+	pid_t hidden_pid; /* where that is 0: one of the ledger's number that cannot be looked at; 0: none */
+	bool is_process;  /* the argument was a PID */
 	char path[PATH_MAX]; /* of the file as it was named; for a process, of its ledger as the process sees
 				it */
 };

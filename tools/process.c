@@ -144,8 +144,8 @@ static int maps_next(struct map_reader *reader, struct mapping *ret_mapping)
 	while (getline(&reader->line, &reader->line_room_bytes, reader->stream) >= 0)
 		if (parse_mapping(reader->line, ret_mapping))
 			return 1;
-	return -errno; /* a process that ended reads as empty, one of somebody else's is refused here or at
-			  open */
+	return -errno; /* a process that ended reads as empty, one that is not ours to look at is refused
+			  here or at open */
 }
 
 /* What follows `key` on its line of /proc/PID/status.  Returns 0 or a negative errno. */
@@ -241,18 +241,31 @@ static int open_by_descriptor(pid_t pid, const struct mapping *mapping)
 	return descriptor;
 }
 
+static bool is_refused(int error)
+{
+	return error == -EACCES || error == -EPERM;
+}
+
+/* That one way is refused is what the user has to know, whatever is said of the others. */
 static int open_mapped(pid_t pid, const struct mapping *mapping)
 {
 	char path[PROC_PATH_MAX + PATH_MAX];
+	bool was_refused = false;
 	int descriptor = 0;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/root%s", (int)pid, mapping->path);
 	descriptor = open_if_mapped(path, mapping);
+	was_refused |= is_refused(descriptor);
 	if (descriptor < 0) {
 		(void)snprintf(path, sizeof(path), "/proc/%d/map_files/%s", (int)pid, mapping->range);
 		descriptor = open_if_mapped(path, mapping);
+		was_refused |= is_refused(descriptor);
 	}
-	return descriptor >= 0 ? descriptor : open_by_descriptor(pid, mapping);
+	if (descriptor < 0)
+		descriptor = open_by_descriptor(pid, mapping);
+	if (descriptor >= 0)
+		return descriptor;
+	return was_refused || is_refused(descriptor) ? -EACCES : -ENODATA;
 }
 
 /* A fork child that has sampled nothing yet may still have its parent's ledger mapped. */

@@ -23,7 +23,7 @@ struct hm_process_ledger {
  *
  * Returns 0, or
  *	-ESRCH    no such process, or it has ended
- *	-EACCES   somebody else's
+ *	-EACCES   refused to us: process_access.h says why
  *	-ENOENT   runs without the library
  *	-ENODATA  has the library but no ledger: nothing was sampled in it, or no file could be made for it
  * or another negative errno.

@@ -3,7 +3,9 @@
 
 #include "tools/cli.h"
 #include "tools/frame_name.h"
+#include "tools/process_access.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,22 +119,29 @@ void hm_threads_print(FILE *stream, const struct hm_threads *threads, const stru
 
 char *hm_threads_missing_text(const struct hm_threads *threads)
 {
+	struct hm_refusal refusal;
 	char *text = NULL;
 	int length = 0;
 
 	if (threads->walked_count == threads->total_count)
 		return NULL;
-	if (threads->refusal != 0)
+	if (threads->refusal == -EACCES || threads->refusal == -EPERM) {
+		hm_process_explain_refusal(threads->pid, HM_ACCESS_TRACE, &refusal);
+		length = asprintf(&text, "%zu of %zu stacks could not be read: %s: %s",
+				  threads->total_count - threads->walked_count, threads->total_count,
+				  strerror(-threads->refusal), refusal.reason);
+	} else if (threads->refusal != 0) {
 		length = asprintf(&text, "%zu of %zu stacks could not be read: %s",
 				  threads->total_count - threads->walked_count, threads->total_count,
 				  strerror(-threads->refusal));
-	else
+	} else {
 		length = asprintf(
 			&text,
 			"%zu of %zu stacks were not read: threads that wait for the disk or have ended, "
 			"more than %d, or no time",
 			threads->total_count - threads->walked_count, threads->total_count,
 			HM_THREADS_WALKED_MAX);
+	}
 	if (length < 0)
 		abort();
 	return text;

@@ -267,7 +267,7 @@ int hm_threads_read(pid_t pid, const struct hm_mappings *mappings, struct hm_thr
 		.silence_seconds = HM_THREADS_SECONDS,
 		.memory_bytes = UINT64_C(256) << 20,
 	};
-	struct hm_threads threads = { 0 };
+	struct hm_threads threads = { .pid = pid, .refusal = mappings == NULL ? -EACCES : 0 };
 	const int error = list(pid, &threads);
 
 	if (error != 0) {

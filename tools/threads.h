@@ -50,6 +50,7 @@ struct hm_thread {
 };
 
 struct hm_threads {
+	pid_t pid;                 /* of the process */
 	struct hm_thread *entries; /* owned; the first thread first, then by number */
 	size_t count;
 	size_t total_count;  /* there may be more than are listed */
@@ -58,7 +59,8 @@ struct hm_threads {
 };
 
 /*
- * Reads them.  `mappings` (borrowed for the call) are those of the process; NULL: stacks are not walked.
+ * Reads them.  `mappings` (borrowed for the call) are those of the process; NULL: they are refused to us, and
+ * stacks are not walked.
  * Returns 0, or -ESRCH where the process has ended, or another negative errno.
  */
 int hm_threads_read(pid_t pid, const struct hm_mappings *mappings, struct hm_threads *ret_threads);

@@ -2,7 +2,8 @@
 /*
  * Programs whose memory is high for a known cause.
  *
- *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed
+ *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
+ *	       undumpable
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -264,17 +266,34 @@ static void mixed(void)
 		;
 }
 
+/* Not high for any cause: it does not let itself be looked at. */
+static void undumpable(void)
+{
+	sink = touched(MIB);
+	if (prctl(PR_SET_DUMPABLE, 0) != 0)
+		abort();
+	ready("live", MIB);
+	while (go_on(1000))
+		;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*run)(void);
 	} causes[] = {
-		{ "leak", leak },           { "churn", churn },
-		{ "retention", retention }, { "fragmentation", fragmentation },
-		{ "mmap", map_memory },     { "threads", threads },
-		{ "cache", cache },         { "fifo", fifo },
-		{ "untouched", untouched }, { "mixed", mixed },
+		{ "leak", leak },
+		{ "churn", churn },
+		{ "retention", retention },
+		{ "fragmentation", fragmentation },
+		{ "mmap", map_memory },
+		{ "threads", threads },
+		{ "cache", cache },
+		{ "fifo", fifo },
+		{ "untouched", untouched },
+		{ "mixed", mixed },
+		{ "undumpable", undumpable },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

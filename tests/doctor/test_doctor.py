@@ -52,7 +52,7 @@ class Screen:
         rows = re.findall(r"^  ([a-z][a-z ]+?) {2,}([\d.]+ \w+)", text, re.MULTILINE)
         self.sizes = {name: bytes_of(size) for name, size in rows}
         self.rounding = sum(rounding_of(size) for name, size in rows if name in PARTS)
-        self.verdict = (re.findall(r"^verdict +(\w+):", text, re.MULTILINE) or [""])[0]
+        self.verdict = (re.findall(r"^verdict +([\w ]+):", text, re.MULTILINE) or [""])[0]
 
     def split(self):
         return [self.sizes.get(part, math.nan) for part in PARTS]
@@ -318,8 +318,10 @@ def test_profile_of_running(place):
     equal("exit status", (status, errors), (0, ""))
     check("resident", abs(screen.sizes["resident"] - resident) <= 0.05 * GIB, text)
     check("the rest", abs(screen.sizes["live heap"] + screen.sizes["all else"] - resident) <= 0.05 * GIB, text)
-    equal("verdict: of the rest nothing is known", screen.verdict, "healthy")
-    contains("and that is said", text, r"of the rest nothing is known$")
+    equal("verdict: of the heap alone", screen.verdict, "healthy heap")
+    contains("what it rests on", text, r"^ +this rests on the heap alone; of the rest, \S+ GiB of \S+ GiB that was "
+             r"resident, nothing is known$")
+    contains("what to type", text, r"^next +heapmark top p\.pb\.gz; heapmark doctor PID, while it runs")
 
 
 def test_bad_input(place):
@@ -345,7 +347,10 @@ def test_other_user(place):
     program = Program(place, [CAUSES, "retention"])
     result = subprocess.run([*user, TOOL, "doctor", str(program.pid)], capture_output=True, check=False, text=True)
     equal("exit status", (result.returncode, result.stdout), (2, ""))
-    contains("said", result.stderr, "a process of another user")
+    contains("said", result.stderr, rf"^heapmark: error: {program.pid}: its ledger cannot be read: a process of another "
+             r"user: it runs as root \(0\), and this as nobody \(65534\)$")
+    contains("what to type", result.stderr, rf"^heapmark: next  sudo heapmark doctor {program.pid}$")
+    lacks("who lets himself be looked at", result.stderr, "CAP_SYS_PTRACE")
 
     # The ledger may be read, since somebody saw to it; the process may not be looked at.
     ledger = place.file("*.ledger")
@@ -354,7 +359,54 @@ def test_other_user(place):
     result = subprocess.run([*user, TOOL, "doctor", ledger], capture_output=True, check=False, text=True)
     equal("ledger: exit status", result.returncode, 0)
     contains("ledger: verdict", result.stdout, r"^verdict +retention:")
+    contains("ledger: what it rests on", result.stdout, r"^ +this rests on the heap alone; of the rest nothing is known$")
+    contains("ledger: it may run still", result.stdout, r"; the process cannot be looked at$")
+    contains("ledger: why", result.stdout, r"what else there is cannot be told: a process of another user: it runs as root")
     program.end()
+
+
+def test_refused(place):
+    """Root in a container, and a process that does not want to be looked at."""
+    drop = ["setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin,-checkpoint_restore"]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if os.geteuid() != 0 or any(subprocess.run([*command, TOOL, "--version"], capture_output=True, check=False).returncode
+                                for command in (drop, nobody)):
+        return
+
+    def refused(name, wrapper, pid, reason, advice):
+        result = subprocess.run([*wrapper, TOOL, "doctor", str(pid)], capture_output=True, check=False, text=True)
+        equal(f"{name}: exit status", (result.returncode, result.stdout), (2, ""))
+        contains(f"{name}: why", result.stderr, rf"^heapmark: error: {pid}: its ledger cannot be read: {reason}$")
+        contains(f"{name}: what to type", result.stderr, rf"^heapmark: next  {advice}")
+
+    program = Program(place, [CAUSES, "retention"])
+    refused("more capabilities", drop, program.pid,
+            "it has capabilities that this has not, without the capability CAP_SYS_PTRACE", r"give .*--cap-add=SYS_PTRACE")
+    program.end()
+    os.chmod(place.path, 0o777)
+    program = Program(place, [*nobody, CAUSES, "retention"])
+    refused("root without the capability", drop, program.pid,
+            r"a process of another user: it runs as nobody \(65534\), and this as root \(0\), without the capability "
+            "CAP_SYS_PTRACE", rf"sudo -u '#65534' heapmark doctor {program.pid}, or give .*--cap-add=SYS_PTRACE")
+    equal("its own user", subprocess.run([*nobody, TOOL, "doctor", str(program.pid)], capture_output=True,
+                                         check=False).returncode, 0)
+    program.end()
+    program = Program(place, [*nobody, CAUSES, "undumpable"])
+    refused("one that does not want it", nobody, program.pid,
+            r"it does not let itself be looked at, .*\(PR_SET_DUMPABLE\)", rf"sudo heapmark doctor {program.pid}$")
+    program.end()
+
+
+def test_number_without_process(place):
+    """What has a number and no memory."""
+    child = subprocess.Popen(["/bin/true"])
+    wait_until(lambda: Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z")
+    for name, pid, expected in (("zombie", child.pid, "has ended, which its parent has not taken notice of"),
+                                ("huge", 99999999999, "no such process")):
+        status, _, errors = place.run("doctor", str(pid))
+        equal(f"{name}: exit status", status, 2)
+        contains(f"{name}: said", errors, rf"^heapmark: error: {pid}: {expected}")
+    child.wait()
 
 
 def test_does_not_notice(place):
@@ -407,7 +459,7 @@ def test_traced(place):
         screen = program.examine(place)
         tracer.terminate()
     equal("verdict", screen.verdict, "retention")
-    contains("said", screen.text, "1 of 1 stacks could not be read: Operation not permitted")
+    contains("said", screen.text, rf"1 of 1 stacks could not be read: Operation not permitted: process {tracer.pid} traces it")
     adds_up("traced", screen, resident_bytes(program.pid))
     program.end()
 
