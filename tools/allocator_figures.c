@@ -15,6 +15,7 @@ struct hm_allocator_entry {
 	pid_t pid;
 	uint64_t run_start_ns; /* with pid: which process */
 	uint64_t looked_ns;    /* CLOCK_MONOTONIC, as all here; 0: not yet */
+	uint64_t took_ns;      /* the look */
 	uint64_t asked_ns;
 	bool has_figures;
 	struct hm_allocator_figures figures;
@@ -77,23 +78,41 @@ static bool look(const struct hm_target *target, struct hm_allocator_figures *re
 	return is_known;
 }
 
+static bool is_due(const struct hm_allocator_entry *entry, uint64_t now)
+{
+	const uint64_t passed_ns = now - entry->looked_ns;
+
+	return entry->looked_ns == 0 || (passed_ns >= HM_ALLOCATOR_SECONDS * ns_per_second &&
+					 passed_ns >= HM_ALLOCATOR_COST_TIMES * entry->took_ns);
+}
+
+/* Whether there is time for it in this scrape. */
+static bool takes_turn(struct hm_allocators *allocators, const struct hm_allocator_entry *entry)
+{
+	if (entry->looked_ns > allocators->turn_ns)
+		return false; /* others are still to have theirs */
+	if (allocators->spent_ns < HM_ALLOCATOR_SCRAPE_MS_MAX * ns_per_second / 1000)
+		return true;
+	allocators->put_off_count++;
+	return false;
+}
+
 static void bring_up_to_date(struct hm_allocators *allocators, struct hm_allocator_entry *entry,
-			     const struct hm_target *target)
+			     const struct hm_target *target, bool is_alone)
 {
 	const uint64_t begin_ns = now_ns();
-	const bool is_due =
-		entry->looked_ns == 0 || begin_ns - entry->looked_ns >= HM_ALLOCATOR_SECONDS * ns_per_second;
 
 	entry->asked_ns = begin_ns;
-	if (!is_due || allocators->spent_ns >= HM_ALLOCATOR_SCRAPE_MS_MAX * ns_per_second / 1000)
+	if (!is_due(entry, begin_ns) || !(is_alone || takes_turn(allocators, entry)))
 		return;
 	entry->has_figures = look(target, &entry->figures);
 	entry->looked_ns = now_ns();
-	allocators->spent_ns += entry->looked_ns - begin_ns;
+	entry->took_ns = entry->looked_ns - begin_ns;
+	allocators->spent_ns += is_alone ? 0 : entry->took_ns;
 }
 
-bool hm_allocators_find(struct hm_allocators *allocators, const struct hm_target *target,
-			struct hm_allocator_figures *ret_figures)
+static bool find(struct hm_allocators *allocators, const struct hm_target *target, bool is_alone,
+		 struct hm_allocator_figures *ret_figures)
 {
 	bool is_known = false;
 
@@ -104,12 +123,24 @@ bool hm_allocators_find(struct hm_allocators *allocators, const struct hm_target
 	struct hm_allocator_entry *const entry = find_entry(allocators, target);
 
 	if (entry != NULL) {
-		bring_up_to_date(allocators, entry, target);
+		bring_up_to_date(allocators, entry, target, is_alone);
 		*ret_figures = entry->figures;
 		is_known = entry->has_figures;
 	}
 	(void)pthread_mutex_unlock(&allocators->lock);
 	return is_known;
+}
+
+bool hm_allocators_find(struct hm_allocators *allocators, const struct hm_target *target,
+			struct hm_allocator_figures *ret_figures)
+{
+	return find(allocators, target, false, ret_figures);
+}
+
+bool hm_allocators_find_alone(struct hm_allocators *allocators, const struct hm_target *target,
+			      struct hm_allocator_figures *ret_figures)
+{
+	return find(allocators, target, true, ret_figures);
 }
 
 static void forget(struct hm_allocators *allocators, uint64_t asked_before_ns)
@@ -136,6 +167,9 @@ void hm_allocators_begin(struct hm_allocators *allocators)
 	const uint64_t kept_ns = HM_ALLOCATOR_FORGET_SECONDS * ns_per_second;
 
 	(void)pthread_mutex_lock(&allocators->lock);
+	if (allocators->put_off_count == 0)
+		allocators->turn_ns = now; /* everybody had his */
+	allocators->put_off_count = 0;
 	allocators->spent_ns = 0;
 	forget(allocators, now > kept_ns ? now - kept_ns : 0);
 	(void)pthread_mutex_unlock(&allocators->lock);

@@ -111,6 +111,7 @@ static void add_row(struct hm_metric_rows *rows, const struct hm_target *target,
 	struct hm_metric_row row = {
 		.labels = rows->has_labels ? make_labels(target) : strdup(""),
 		.is_running = target->is_running,
+		.is_hidden = target->is_hidden,
 		.run_start_ns = target->run_start_ns,
 		.totals = hm_snapshot_sum(snapshot),
 		.interval_bytes = snapshot->interval_bytes,
@@ -187,6 +188,7 @@ int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_ro
 
 	const int error = hm_targets_visit(&serve->targets, collect, ret_rows);
 
+	ret_rows->put_off_count = serve->allocators.put_off_count;
 	drop_replaced(ret_rows);
 	return error;
 }

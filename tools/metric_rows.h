@@ -31,6 +31,7 @@ struct hm_metric_gauge {
 struct hm_metric_row {
 	char *labels; /* owned; `pid="1",comm="x"`, or "" */
 	bool is_running;
+	bool is_hidden; /* it is not known */
 	bool has_usage;
 	bool has_allocator;
 	uint64_t run_start_ns;
@@ -51,6 +52,7 @@ struct hm_metric_rows {
 	size_t row_room;
 	uint64_t unreadable_count; /* ledgers that could not be read */
 	uint64_t replaced_count;   /* ledgers that another one has the labels of */
+	uint64_t put_off_count;    /* processes whose allocator is to be looked at in a later scrape */
 	bool has_labels;
 	bool failed; /* there is no memory */
 };

@@ -155,7 +155,7 @@ static double allocator_free(const struct hm_metric_row *row)
 	return (double)row->allocator.free_bytes;
 }
 
-enum need { ALWAYS, USAGE, FILES, ALLOCATOR };
+enum need { ALWAYS, STATE, USAGE, FILES, ALLOCATOR };
 
 static const struct metric {
 	const char *name;
@@ -176,7 +176,7 @@ static const struct metric {
 	{ "process_open_fds", "gauge", "Number of open file descriptors.", files, FILES },
 	{ "process_max_fds", "gauge", "Maximum number of open file descriptors.", files_max, FILES },
 	{ "heapmark_process_running", "gauge",
-	  "1 while the process runs, 0 when its ledger is all that is left.", running, ALWAYS },
+	  "1 while the process runs, 0 when its ledger is all that is left.", running, STATE },
 	{ "heapmark_alloc_bytes_total", "counter", "Bytes allocated since the start, estimated.", alloc_bytes,
 	  ALWAYS },
 	{ "heapmark_alloc_objects_total", "counter", "Objects allocated since the start, estimated.",
@@ -213,6 +213,8 @@ static const struct metric {
 static bool has_value(const struct hm_metric_row *row, enum need need)
 {
 	switch (need) {
+	case STATE:
+		return !row->is_hidden;
 	case USAGE:
 		return row->has_usage;
 	case FILES:
@@ -348,6 +350,10 @@ static void print_server(FILE *stream, const struct hm_serve *serve, const struc
 	print_family(stream, "heapmark_ledgers_replaced", "gauge",
 		     "Ledgers of which a later one has the same pid and comm, and is shown.");
 	print_value(stream, "heapmark_ledgers_replaced", "", "", (double)rows->replaced_count);
+	print_family(stream, "heapmark_allocator_looks_put_off", "gauge",
+		     "Processes for whose heapmark_allocator_* this scrape had no time: they are older, or "
+		     "missing.");
+	print_value(stream, "heapmark_allocator_looks_put_off", "", "", (double)rows->put_off_count);
 }
 
 static bool print_all(const struct hm_serve *serve, const struct hm_metric_rows *rows, char **ret_text,

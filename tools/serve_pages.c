@@ -119,6 +119,7 @@ static void print_process(void *context, const struct hm_target *target)
 		      target->error == -EACCES ? "of another user"
 		      : target->descriptor < 0 ? "not readable"
 		      : target->is_running     ? "running"
+		      : target->is_hidden      ? "not ours to look at"
 					       : "ended",
 		      has_usage ? hm_show_bytes((double)usage.resident_bytes).text : "");
 	if (target->descriptor >= 0) {
@@ -200,7 +201,9 @@ static void print_index(FILE *stream, const struct hm_http_job *job, const struc
 	(void)fputs("<h1>/debug/pprof/</h1>\n<p>", stream);
 	print_escaped(stream, target->comm);
 	(void)fprintf(stream, "[%d]%s</p>\n<table>\n", (int)target->pid,
-		      target->is_running ? "" : " has ended: these are the last figures of its ledger");
+		      target->is_running  ? ""
+		      : target->is_hidden ? " cannot be looked at: these are the figures of its ledger"
+					  : " has ended: these are the last figures of its ledger");
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
 		(void)fprintf(stream, "<tr><td><a href=\"/debug/pprof/%s%s%s", links[i].path,
 			      links[i].options[0] != '\0' ? "?" : "", links[i].options);

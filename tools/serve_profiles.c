@@ -80,7 +80,9 @@ static bool make_profile(struct hm_serve *serve, struct hm_http_job *job, const 
 	if (!target->is_running) {
 		memcpy(comments, plan.options.comments, plan.options.comment_count * sizeof(comments[0]));
 		comments[plan.options.comment_count++] =
-			"the process has ended: these are the last figures of its ledger";
+			target->is_hidden
+				? "the process cannot be looked at: these are the figures of its ledger"
+				: "the process has ended: these are the last figures of its ledger";
 		plan.options.comments = comments;
 	}
 

@@ -6,6 +6,7 @@
 #include "tools/ledger.h"
 #include "tools/library.h"
 #include "tools/process.h"
+#include "tools/process_access.h"
 #include "tools/process_usage.h"
 
 #include <ctype.h>
@@ -164,14 +165,16 @@ static pid_t writer_of(const struct hm_target *target, const struct hm_ledger_id
 	return hm_process_of_ledger(list, identity->pid, base_name(target->path), status.st_ino);
 }
 
-static pid_t look_for_writer(const struct hm_target *target, const struct hm_ledger_identity *identity)
+/* `inner` (borrowed) knows the processes of other namespaces. */
+static void look_for_writer(struct hm_target *target, const struct hm_ledger_identity *identity,
+			    const struct hm_process_list *inner)
 {
-	struct hm_process_list list;
+	const pid_t writer = writer_of(target, identity, inner);
 
-	hm_process_list_init(&list);
-	const pid_t pid = writer_of(target, identity, &list);
-	hm_process_list_done(&list);
-	return pid;
+	target->pid = writer != 0 ? writer : identity->pid;
+	target->is_running = writer != 0;
+	target->is_hidden =
+		writer == 0 && identity->state != HM_LEDGER_FINISHED && hm_process_is_hidden(identity->pid);
 }
 
 static bool is_deleted(int descriptor)
@@ -184,6 +187,7 @@ static bool is_deleted(int descriptor)
 static int open_held(struct hm_targets *targets, struct hm_target *target, char *ret_reason)
 {
 	struct hm_ledger_identity identity;
+	struct hm_process_list inner;
 
 	(void)pthread_mutex_lock(&targets->lock);
 	if (targets->kind == HM_TARGETS_PROCESS)
@@ -203,11 +207,10 @@ static int open_held(struct hm_targets *targets, struct hm_target *target, char 
 		return 0;
 	}
 
-	const pid_t writer = look_for_writer(target, &identity);
-
-	target->pid = writer != 0 ? writer : identity.pid;
-	target->is_running = writer != 0;
-	if (target->is_running || !is_deleted(target->descriptor))
+	hm_process_list_init(&inner);
+	look_for_writer(target, &identity, &inner);
+	hm_process_list_done(&inner);
+	if (target->is_running || target->is_hidden || !is_deleted(target->descriptor))
 		return 0;
 	hm_target_close(target);
 	return say(ret_reason, -ESTALE, "%s: was deleted, and process %d, which wrote it, has ended",
@@ -282,12 +285,8 @@ static void open_name(const struct hm_targets *targets, const char *name, const 
 		hm_target_close(&target);
 		target.error = -EBADMSG;
 	}
-	if (target.descriptor >= 0) {
-		const pid_t writer = writer_of(&target, &identity, inner);
-
-		target.pid = writer != 0 ? writer : identity.pid;
-		target.is_running = writer != 0;
-	}
+	if (target.descriptor >= 0)
+		look_for_writer(&target, &identity, inner);
 	*ret_target = target;
 }
 
@@ -321,6 +320,7 @@ static int explain_unreadable(const struct hm_target *target, char *ret_reason)
 static int explain_absent(const struct hm_targets *targets, pid_t pid, char *ret_reason)
 {
 	struct hm_process_ledger ledger;
+	struct hm_refusal refusal;
 	const int error = hm_process_open_ledger(pid, &ledger);
 
 	switch (error) {
@@ -336,8 +336,10 @@ static int explain_absent(const struct hm_targets *targets, pid_t pid, char *ret
 			   (int)pid, targets->argument, (int)pid);
 	case -EACCES:
 	case -EPERM:
-		return say(ret_reason, -EACCES, "process %d is another user's, and has no ledger in %s",
-			   (int)pid, targets->argument);
+		hm_process_explain_refusal(pid, HM_ACCESS_READ, &refusal);
+		return say(ret_reason, -EACCES,
+			   "process %d has no ledger in %s; where it has one cannot be told: %s", (int)pid,
+			   targets->argument, refusal.reason);
 	case -ENOENT:
 		return say(ret_reason, -ENOENT,
 			   "process %d runs without %s, which cannot be loaded later; start it with: "

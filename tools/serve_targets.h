@@ -37,6 +37,8 @@ struct hm_target {
 	int error;      /* negative errno: -EACCES, or -EBADMSG where it is no ledger of this version */
 	pid_t pid;      /* here; of a process that is not seen (any more) as its ledger has it */
 	bool is_running;
+	bool is_hidden; /* a process of this number cannot be looked at: whether the ledger's runs is not
+			   known */
 	char comm[HM_COMM_MAX];
 	char path[PATH_MAX];
 	uint64_t run_start_ns; /* CLOCK_REALTIME, of the ledger */

@@ -72,7 +72,7 @@ static void add_allocator(json_t *memstats, struct hm_serve *serve, const struct
 {
 	struct hm_allocator_figures figures;
 
-	if (!hm_allocators_find(&serve->allocators, target, &figures))
+	if (!hm_allocators_find_alone(&serve->allocators, target, &figures))
 		return;
 	add_number(memstats, "HeapSys", figures.mapped_bytes);
 	add_number(memstats, "HeapIdle", figures.free_bytes);
@@ -105,7 +105,8 @@ static json_t *make_own(const struct hm_target *target, const struct hm_snapshot
 	(void)json_object_set_new(object, "comm", make_text(target->comm));
 	(void)json_object_set_new(object, "executable", make_text(snapshot->executable));
 	add_number(object, "pid", (uint64_t)target->pid);
-	(void)json_object_set_new(object, "running", json_boolean(target->is_running));
+	(void)json_object_set_new(object, "running",
+				  target->is_hidden ? json_null() : json_boolean(target->is_running));
 	add_number(object, "sampling_interval_bytes", snapshot->interval_bytes);
 	add_number(object, "samples", totals->sample_count);
 	(void)json_object_set_new(object, "inuse_bytes_stddev",

@@ -713,6 +713,26 @@ def unprivileged(place, subject):
     contains("another user's ledger: why", response.read().decode(), r"another user")
     connection.request("GET", "/")
     contains("another user's ledger: page", connection.getresponse().read().decode(), r"of another user")
+
+    def text(path):
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+
+    # The ledger may be read, since somebody saw to it; the process may not be looked at.
+    os.chmod(os.path.join(place.path, f"heapmark.steps.{subject.pid}.ledger"), 0o644)
+    labels = f'{{pid="{subject.pid}",comm="steps"}}'
+    metrics = text("/metrics")
+    promtool("a process that is hidden", metrics)
+    check("hidden: in use", metric(metrics, "heapmark_inuse_bytes", labels) >= RETAINED_BYTES, metrics)
+    for name in ("heapmark_process_running", "heapmark_allocator_mapped_bytes", "heapmark_allocator_free_bytes",
+                 "process_resident_memory_bytes"):
+        equal(f"hidden: {name} is absent", metric(metrics, name, labels), None)
+    contains("hidden: page", text("/"), r"not ours to look at")
+    contains("hidden: index", text(f"/debug/pprof/?pid={subject.pid}"), r"cannot be looked at")
+    values = json.loads(text(f"/debug/vars?pid={subject.pid}"))
+    equal("hidden: vars", (values["heapmark"]["running"], "HeapSys" in values["memstats"]), (None, False))
+    contains("another's, without a ledger here", text(f"/debug/vars?pid={os.getpid()}"),
+             rf"^process {os.getpid()} has no ledger in \.; where it has one cannot be told: a process of another user")
     process.terminate()
     equal("another user's server ends", process.wait(timeout=PATIENCE_SECONDS), 0)
     process.stderr.close()

@@ -7,6 +7,8 @@
 #include "tools/memory_split.h"
 #include "tools/thread_report.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -545,7 +547,7 @@ static void test_diagnosis_of_profile(void)
 /* --- Threads ------------------------------------------------------------------------------------------- */
 
 static const char expected_page[] =
-	"# 1 of 3 stacks could not be read: Operation not permitted\n"
+	"# 1 of 3 stacks could not be read: Operation not permitted: it has ended\n"
 	"\n"
 	"thread 7 \"main\" [running]:\n"
 	"inlined()\n"
@@ -595,9 +597,12 @@ static void test_thread_page(void)
 		  .frames = { 0x2000 } },
 		{ .id = 9, .name = "io", .state = 'D', .place = "folio_wait", .idle_seconds = 2 },
 	};
-	struct hm_threads threads = {
-		.entries = entries, .count = 3, .total_count = 3, .walked_count = 2, .refusal = -1
-	};
+	struct hm_threads threads = { .pid = INT_MAX,
+				      .entries = entries,
+				      .count = 3,
+				      .total_count = 3,
+				      .walked_count = 2,
+				      .refusal = -EPERM };
 	struct hm_thread_groups groups;
 	char *page = NULL;
 	size_t page_bytes = 0;
