@@ -791,16 +791,6 @@ def test_hostile(place):
         contains("SIGINT: what it says", errors.decode(), r"ended by signal 2, after \d+ profiles")
 
 
-def test_documented_configuration(place):
-    """What docs/fleet.md says of Prometheus is what it takes."""
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/fleet.md")) as stream:
-        section = stream.read().split("\n## Prometheus\n")[1]
-    with open(os.path.join(place.path, "prometheus.yml"), "w") as stream:
-        stream.write(re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1])
-    result = subprocess.run(["promtool", "check", "config", "prometheus.yml"], cwd=place.path, capture_output=True)
-    equal("promtool check config", (result.returncode, result.stderr), (0, b""))
-
-
 def test_prometheus(place):
     """A real one, which scrapes the map example."""
     ledgers = os.path.join(place.path, "ledgers")
