@@ -122,6 +122,12 @@ static const char *what_is_there(const char *text)
 	return "no such process";
 }
 
+/* What is to be typed behind the PID. */
+static const char *rest_of(const char *verb)
+{
+	return strcmp(verb, "rate") == 0 ? " RATE" : "";
+}
+
 static void explain_refusal(const char *verb, const char *pid)
 {
 	struct hm_refusal refusal;
@@ -129,13 +135,13 @@ static void explain_refusal(const char *verb, const char *pid)
 	hm_process_explain_refusal((pid_t)strtol(pid, NULL, 10), HM_ACCESS_READ, &refusal);
 	hm_fail("%s: its ledger cannot be read: %s", pid, refusal.reason);
 	if (refusal.remedy == HM_REMEDY_ROOT)
-		hm_advise("sudo heapmark %s %s", verb, pid);
+		hm_advise("sudo heapmark %s %s%s", verb, pid, rest_of(verb));
 	else if (refusal.remedy == HM_REMEDY_UNKNOWN)
 		hm_advise("grep -E 'State|Uid|Gid|Cap|NSpid' /proc/%s/status", pid);
 	else if (refusal.is_other)
-		hm_advise("sudo -u '#%u' heapmark %s %s, or give this container CAP_SYS_PTRACE (docker run "
+		hm_advise("sudo -u '#%u' heapmark %s %s%s, or give this container CAP_SYS_PTRACE (docker run "
 			  "--cap-add=SYS_PTRACE)",
-			  refusal.owner, verb, pid);
+			  refusal.owner, verb, pid, rest_of(verb));
 	else
 		hm_advise("give this container CAP_SYS_PTRACE (docker run --cap-add=SYS_PTRACE)");
 }

@@ -178,7 +178,8 @@ static void drop_replaced(struct hm_metric_rows *rows)
 	rows->row_count = count;
 }
 
-int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_rows)
+int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_rows,
+			   char ret_reason[HM_TARGET_REASON_BYTES])
 {
 	*ret_rows = (struct hm_metric_rows){
 		.allocators = &serve->allocators,
@@ -186,7 +187,7 @@ int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_ro
 	};
 	hm_allocators_begin(&serve->allocators);
 
-	const int error = hm_targets_visit(&serve->targets, collect, ret_rows);
+	const int error = hm_targets_visit(&serve->targets, collect, ret_rows, ret_reason);
 
 	ret_rows->put_off_count = serve->allocators.put_off_count;
 	drop_replaced(ret_rows);

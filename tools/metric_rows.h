@@ -57,8 +57,9 @@ struct hm_metric_rows {
 	bool failed; /* there is no memory */
 };
 
-/* Returns 0, or a negative errno where the directory or the ledger cannot be read. */
-int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_rows);
+/* Returns 0, or what hm_targets_visit says where the directory or the ledger cannot be read. */
+int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_rows,
+			   char ret_reason[HM_TARGET_REASON_BYTES]);
 void hm_metric_rows_done(struct hm_metric_rows *rows);
 
 /* Text out of a ledger, with a backslash before what is in `special`: it may hold anything. */

@@ -378,14 +378,15 @@ uint64_t hm_serve_metrics(void *context, struct hm_http_job *job)
 	struct hm_metric_rows rows;
 	char *text = NULL;
 	size_t text_bytes = 0;
-	const int error = hm_metric_rows_collect(serve, &rows);
+	char reason[HM_TARGET_REASON_BYTES];
+	const int error = hm_metric_rows_collect(serve, &rows, reason);
 
 	if (error != 0) {
 		hm_http_say(&job->answer,
 			    error == -EACCES                       ? 403
 			    : error == -ESTALE || error == -ENOENT ? 404
 								   : 503,
-			    "%s: %s", serve->targets.argument, strerror(-error));
+			    "%s", reason);
 	} else if (rows.failed || !print_all(serve, &rows, &text, &text_bytes)) {
 		free(text);
 		hm_http_say(&job->answer, 503, "%s", strerror(ENOMEM));

@@ -137,6 +137,7 @@ uint64_t hm_serve_processes(void *context, struct hm_http_job *job)
 	struct hm_serve *const serve = context;
 	struct process_list list = { .count = 0 };
 	struct page page = { 0 };
+	char reason[HM_TARGET_REASON_BYTES];
 	int error = 0;
 
 	page_begin(&page);
@@ -147,13 +148,16 @@ uint64_t hm_serve_processes(void *context, struct hm_http_job *job)
 			    "<th>state</th><th class=\"number\">resident</th><th>look "
 			    "at</th><th>ledger</th></tr>\n",
 			    page.stream);
-		error = hm_targets_visit(&serve->targets, print_process, &list);
+		error = hm_targets_visit(&serve->targets, print_process, &list, reason);
 		(void)fputs("</table>\n", page.stream);
-		if (list.count == 0) {
+		if (error != 0) {
+			(void)fputs("<p>There is nothing to show: ", page.stream);
+			print_escaped(page.stream, reason);
+			(void)fputs(".</p>\n", page.stream);
+		} else if (list.count == 0) {
 			(void)fputs("<p>No process has its ledger in ", page.stream);
 			print_escaped(page.stream, serve->targets.argument);
-			(void)fprintf(page.stream, "%s%s.</p>\n", error != 0 ? ": " : " yet",
-				      error != 0 ? strerror(-error) : "");
+			(void)fputs(" yet.</p>\n", page.stream);
 		}
 		(void)fputs("<p>All of them: <a href=\"metrics\">metrics</a></p>\n</body>\n</html>\n",
 			    page.stream);

@@ -481,15 +481,14 @@ int hm_targets_open(struct hm_targets *targets, const struct hm_target_choice *c
 }
 
 int hm_targets_visit(struct hm_targets *targets, void (*visit)(void *context, const struct hm_target *target),
-		     void *context)
+		     void *context, char ret_reason[HM_TARGET_REASON_BYTES])
 {
 	struct hm_target target = { .descriptor = -1 };
-	char reason[HM_TARGET_REASON_BYTES];
 	struct hm_process_list inner;
 	struct names names;
 
 	if (targets->kind != HM_TARGETS_DIRECTORY) {
-		const int error = open_held(targets, &target, reason);
+		const int error = open_held(targets, &target, ret_reason);
 
 		if (error == 0)
 			visit(context, &target);
@@ -500,7 +499,7 @@ int hm_targets_visit(struct hm_targets *targets, void (*visit)(void *context, co
 	const int error = names_init(&names, targets->argument);
 
 	if (error != 0)
-		return error;
+		return say(ret_reason, error, "%s: %s", targets->argument, strerror(-error));
 	hm_process_list_init(&inner);
 	for (size_t i = 0; i < names.count; i++) {
 		open_name(targets, names.texts[i], &inner, &target);

@@ -75,9 +75,9 @@ void hm_target_close(struct hm_target *target);
 
 /*
  * Calls `visit` with each, one open at a time, by name; one that cannot be opened has descriptor -1.
- * Returns 0, or a negative errno where the directory cannot be read.
+ * Returns 0, or what hm_targets_open says, with a line for the user in ret_reason.
  */
 int hm_targets_visit(struct hm_targets *targets, void (*visit)(void *context, const struct hm_target *target),
-		     void *context);
+		     void *context, char ret_reason[HM_TARGET_REASON_BYTES]);
 
 #endif

@@ -592,6 +592,11 @@ def test_ends(place):
             status, text = server.text("/debug/pprof/heap")
             equal("deleted, and its process has ended: status", status, 404)
             contains("deleted, and its process has ended: why", text, rf"was deleted, and process {subject.pid}")
+            status, text = server.text("/metrics")
+            equal("deleted, and its process has ended: status of metrics", status, 404)
+            contains("deleted, and its process has ended: why there are no metrics", text, rf"^\S+: was deleted, and process")
+            contains("deleted, and its process has ended: page", server.text("/")[1],
+                     rf"There is nothing to show: \S+: was deleted, and process {subject.pid}")
             equal("metrics then", server.text("/metrics")[0], 404)
     with steps(place) as subject:
         ledger = f"heapmark.steps.{subject.pid}.ledger"

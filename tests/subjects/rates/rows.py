@@ -231,6 +231,7 @@ def refused(case):
         nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
         status, _, errors = tool(case, "rate", phases.pid, "1", wrapper=nobody)
         case.equal("another user's", (2, True), (status, "a process of another user" in errors))
+        case.equal("another user's: what to type", True, f"sudo heapmark rate {phases.pid} RATE\n" in errors)
     phases.process.communicate(timeout=TIMEOUT_SECONDS)
     status, _, errors = tool(case, "rate", phases.pid, "1")
     case.equal("a process that is gone", (2, True), (status, "no such process" in errors))
