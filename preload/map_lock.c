@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "preload/map_lock.h"
 
+#include "preload/brief_wait.h"
 #include "preload/process.h"
-#include "preload/sandbox.h"
 #include "preload/thread.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 /* Not 0.  Two threads would have to be 2^38 bytes apart to be taken for one, and go without then. */
 static uint32_t self(void)
@@ -19,21 +15,6 @@ static uint32_t self(void)
 	const uint32_t place = (uint32_t)((uintptr_t)&hm_thread / sizeof(hm_thread));
 
 	return place != 0 ? place : 1;
-}
-
-static void wait_for_change(uint32_t owner)
-{
-	/* Short, so that a waker that saw no waiter yet costs no more than this. */
-	const struct timespec timeout = { .tv_nsec = 1000000 };
-
-	if (!hm_may(HM_MAY_WAIT)) {
-		hm_sandbox_yield();
-		return;
-	}
-	/* relaxed: a hint */
-	atomic_fetch_add_explicit(&hm_process->map_waiters, 1, memory_order_relaxed);
-	(void)syscall(SYS_futex, &hm_process->map_owner, FUTEX_WAIT_PRIVATE, owner, &timeout, NULL, 0);
-	atomic_fetch_sub_explicit(&hm_process->map_waiters, 1, memory_order_relaxed);
 }
 
 static bool acquire(void)
@@ -50,7 +31,7 @@ static bool acquire(void)
 			return true;
 		if (owner == own)
 			return false;
-		wait_for_change(owner);
+		hm_brief_wait(&hm_process->map_owner, owner, &hm_process->map_waiters);
 	}
 	return false;
 }
@@ -75,9 +56,7 @@ void hm_map_lock_release(const struct hm_signals_saved *saved)
 
 	/* release: pairs with acquire */
 	atomic_store_explicit(&hm_process->map_owner, 0, memory_order_release);
-	/* relaxed: a waiter that is missed here wakes by itself */
-	if (atomic_load_explicit(&hm_process->map_waiters, memory_order_relaxed) != 0 && hm_may(HM_MAY_WAIT))
-		(void)syscall(SYS_futex, &hm_process->map_owner, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	hm_brief_wake(&hm_process->map_owner, &hm_process->map_waiters);
 	hm_signals_restore(saved);
 	errno = saved_errno;
 }

@@ -76,7 +76,7 @@ static const struct need {
 	    FIRST | THIRD | FOURTH | SIXTH,
 	    { 0, 0, PROT_READ | PROT_WRITE, PRIVATE_MEMORY | MAP_NORESERVE, 0, 0 } } },
 	{ MAP | START | PROFILE, false, { SYS_munmap, 0, { 0 } } },
-	/* unwind_rules.c */
+	/* brief_wait.c */
 	{ WAIT, false, { SYS_futex, SECOND, { 0, FUTEX_WAIT_PRIVATE } } },
 	{ WAIT, false, { SYS_futex, SECOND, { 0, FUTEX_WAKE_PRIVATE } } },
 	{ YIELD, false, { SYS_sched_yield, 0, { 0 } } },

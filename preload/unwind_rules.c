@@ -23,6 +23,7 @@
  */
 #include "preload/unwind_rules.h"
 
+#include "preload/brief_wait.h"
 #include "preload/cc.h"
 #include "preload/memory.h"
 #include "preload/modules.h"
@@ -34,12 +35,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
 	SLOTS_FIRST_LOG2 = 12, /* 64 KiB */
@@ -102,22 +99,6 @@ static bool is_worth_waiting(uint64_t owner, uint64_t self)
 	return true;
 }
 
-static void wait_for_change(uint64_t owner)
-{
-	/* Short, so that a waker that saw no waiter yet costs no more than this. */
-	const struct timespec timeout = { .tv_nsec = 1000000 };
-
-	if (!hm_may(HM_MAY_WAIT)) {
-		hm_sandbox_yield();
-		return;
-	}
-	/* relaxed: a hint */
-	atomic_fetch_add_explicit(&lock_waiters, 1, memory_order_relaxed);
-	/* The kernel compares the half with the thread in it. */
-	(void)syscall(SYS_futex, &lock_owner, FUTEX_WAIT_PRIVATE, (uint32_t)owner, &timeout, NULL, 0);
-	atomic_fetch_sub_explicit(&lock_waiters, 1, memory_order_relaxed);
-}
-
 static bool acquire(uint64_t self)
 {
 	/* Of a millisecond at most.  A fork takes as long as its page tables are large; it may also be
@@ -133,7 +114,8 @@ static bool acquire(uint64_t self)
 			return true;
 		if (!is_worth_waiting(owner, self))
 			return false;
-		wait_for_change(owner);
+		hm_brief_wait(&lock_owner, (uint32_t)owner,
+			      &lock_waiters); /* the half with the thread in it */
 	}
 	/* relaxed: see is_worth_waiting.  The next fork of that thread is another story. */
 	if ((owner & owner_forks) == 0)
@@ -147,9 +129,7 @@ static void release(void)
 	atomic_store_explicit(&lock_owner_given_up, 0, memory_order_relaxed);
 	/* release: pairs with acquire() */
 	atomic_store_explicit(&lock_owner, 0, memory_order_release);
-	/* relaxed: a waiter that is missed here wakes by itself */
-	if (atomic_load_explicit(&lock_waiters, memory_order_relaxed) != 0 && hm_may(HM_MAY_WAIT))
-		(void)syscall(SYS_futex, &lock_owner, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	hm_brief_wake(&lock_owner, &lock_waiters);
 }
 
 bool hm_unwind_rules_lock(struct hm_signals_saved *ret_saved)
