@@ -5,10 +5,8 @@
 
 #define HM_EXPORT \
 	__attribute__((visibility("default"))) /* seen by the program; preload/exports.map lists them */
-#define HM_HOT_EXPORT HM_EXPORT __attribute__((aligned(64))) /* one cache line, whatever else is linked */
-#define HM_HIDDEN                                                                                 \
-	__attribute__((visibility("hidden"))) /* of ours: reached without the global offset table \
-					       */
+#define HM_HOT_EXPORT          HM_EXPORT __attribute__((aligned(64))) /* one cache line, whatever else is linked */
+#define HM_HIDDEN              __attribute__((visibility("hidden"))) /* of ours: reached without the global offset table */
 #define HM_COLD                __attribute__((cold, noinline)) /* kept away from the fast path's cache lines */
 #define HM_NOINLINE            __attribute__((noinline))
 #define HM_LIKELY(condition)   __builtin_expect(!!(condition), 1)

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-/* clang-format off */
 /*
  * Why the memory is high: the first cause that holds.
  *
@@ -32,7 +31,6 @@
  *	threads        Thread stacks are large.
  *	healthy        None of these.
  */
-/* clang-format on */
 #ifndef HM_TOOLS_DIAGNOSIS_H
 #define HM_TOOLS_DIAGNOSIS_H
 
