@@ -274,7 +274,7 @@ void hm_maps_commit(const void *start, size_t size_bytes, const void *caller, co
 	hm_recorder_pause();
 }
 
-bool hm_maps_count(const void *address)
+bool hm_maps_has_counted(const void *address)
 {
 	struct hm_signals_saved saved;
 	bool counts = false;

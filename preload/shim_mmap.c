@@ -58,26 +58,22 @@ static HM_COLD void *counted_mmap(const struct request *request, const void *cal
 	return made;
 }
 
-/* The two names are of one function where off_t has 64 bits. */
-static inline __attribute__((always_inline)) void *map_or_count(const struct request *request,
-								const void *caller, const void *frame)
-{
-	return HM_LIKELY(!hm_maps_are_counted) ? map_next(request) : counted_mmap(request, caller, frame);
-}
-
 HM_EXPORT void *mmap(void *start, size_t size_bytes, int protection, int flags, int descriptor, off_t offset)
 {
-	const struct request request = { start, size_bytes, protection, flags, descriptor, offset };
-
-	return map_or_count(&request, __builtin_return_address(0), __builtin_frame_address(0));
+	if (HM_LIKELY(!hm_maps_are_counted))
+		return hm_next.mmap(start, size_bytes, protection, flags, descriptor, offset);
+	return counted_mmap(&(struct request){ start, size_bytes, protection, flags, descriptor, offset },
+			    __builtin_return_address(0), __builtin_frame_address(0));
 }
 
+/* The same function by another name: off_t has 64 bits. */
 HM_EXPORT void *mmap64(void *start, size_t size_bytes, int protection, int flags, int descriptor,
 		       off64_t offset)
 {
-	const struct request request = { start, size_bytes, protection, flags, descriptor, offset };
-
-	return map_or_count(&request, __builtin_return_address(0), __builtin_frame_address(0));
+	if (HM_LIKELY(!hm_maps_are_counted))
+		return hm_next.mmap(start, size_bytes, protection, flags, descriptor, offset);
+	return counted_mmap(&(struct request){ start, size_bytes, protection, flags, descriptor, offset },
+			    __builtin_return_address(0), __builtin_frame_address(0));
 }
 
 static HM_COLD int counted_munmap(void *start, size_t size_bytes)
@@ -129,18 +125,19 @@ struct move {
 	void *new_start; /* MREMAP_FIXED */
 };
 
-/* What is moved goes and comes, as with realloc.  With MREMAP_DONTUNMAP, and of a shared mapping of which
- * nothing is named, the old one stays. */
+/*
+ * What is moved goes and comes, as with realloc.  With MREMAP_DONTUNMAP the old mapping stays, and so it does
+ * where none of its bytes are named (the idiom for a second view of a shared one).
+ */
 static HM_COLD void *counted_mremap(const struct move *move, const void *caller, const void *frame)
 {
 	const bool stays = (move->flags & MREMAP_DONTUNMAP) != 0 || move->size_bytes == 0;
+	const bool counts = hm_maps_has_counted(move->start);
 	struct hm_maps_removal moved = { .token = 0 };
 	struct hm_maps_removal replaced = { .token = 0 };
 
 	if ((move->flags & MREMAP_FIXED) != 0)
 		hm_maps_remove(move->new_start, move->new_size_bytes, &replaced);
-	const bool counts = hm_maps_count(move->start);
-
 	if (!stays)
 		hm_maps_remove(move->start, move->size_bytes, &moved);
 
