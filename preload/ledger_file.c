@@ -22,9 +22,8 @@ enum { MADV_POPULATE_WRITE = 23 };
 
 enum {
 	PAGE_BYTES = 4096,
-	LIMIT_LEAST_BYTES = 256 * 1024,
-	FIRST_GRANT_BYTES = 256 * 1024, /* with room for a process that may not let it grow later: sshd sets
-					   RLIMIT_FSIZE to 0 */
+	/* With room for a process that may not let it grow later: sshd sets RLIMIT_FSIZE to 0. */
+	FIRST_GRANT_BYTES = 256 * 1024,
 	GROWTH_MIN_BYTES = 128 * 1024,
 	GROWTH_MAX_BYTES = 1024 * 1024, /* what can be on the disk and not yet used */
 	NAME_TRIES_MAX = 10000,
@@ -430,8 +429,8 @@ int hm_ledger_create(const char *directory, const char *comm, uint32_t pid, uint
 	struct hm_ledger_file *const ledger = ret_ledger;
 
 	limit_bytes = round_up(limit_bytes, PAGE_BYTES);
-	if (limit_bytes < LIMIT_LEAST_BYTES)
-		limit_bytes = LIMIT_LEAST_BYTES;
+	if (limit_bytes < FIRST_GRANT_BYTES)
+		limit_bytes = FIRST_GRANT_BYTES;
 	atomic_init(&ledger->limit_bytes, limit_bytes);
 	atomic_init(&ledger->growing, 0);
 	atomic_init(&ledger->refused_ticks, 0);
