@@ -28,47 +28,38 @@ static inline void hm_cfi_bytes_spoil(struct hm_cfi_bytes *bytes)
 	bytes->next = bytes->end;
 }
 
-static inline void hm_cfi_take(struct hm_cfi_bytes *bytes, void *ret_value, size_t size_bytes)
+/* Of 1 to 8 bytes, the lowest first. */
+static inline uint64_t hm_cfi_take_number(struct hm_cfi_bytes *bytes, size_t size_bytes)
 {
+	uint64_t number = 0;
+
 	if ((size_t)(bytes->end - bytes->next) < size_bytes) {
-		memset(ret_value, 0, size_bytes);
 		hm_cfi_bytes_spoil(bytes);
-		return;
+		return 0;
 	}
-	memcpy(ret_value, bytes->next, size_bytes);
+	memcpy(&number, bytes->next, size_bytes);
 	bytes->next += size_bytes;
+	return number;
 }
 
 static inline uint8_t hm_cfi_take_u8(struct hm_cfi_bytes *bytes)
 {
-	uint8_t value;
-
-	hm_cfi_take(bytes, &value, sizeof(value));
-	return value;
+	return (uint8_t)hm_cfi_take_number(bytes, sizeof(uint8_t));
 }
 
 static inline uint16_t hm_cfi_take_u16(struct hm_cfi_bytes *bytes)
 {
-	uint16_t value;
-
-	hm_cfi_take(bytes, &value, sizeof(value));
-	return value;
+	return (uint16_t)hm_cfi_take_number(bytes, sizeof(uint16_t));
 }
 
 static inline uint32_t hm_cfi_take_u32(struct hm_cfi_bytes *bytes)
 {
-	uint32_t value;
-
-	hm_cfi_take(bytes, &value, sizeof(value));
-	return value;
+	return (uint32_t)hm_cfi_take_number(bytes, sizeof(uint32_t));
 }
 
 static inline uint64_t hm_cfi_take_u64(struct hm_cfi_bytes *bytes)
 {
-	uint64_t value;
-
-	hm_cfi_take(bytes, &value, sizeof(value));
-	return value;
+	return hm_cfi_take_number(bytes, sizeof(uint64_t));
 }
 
 /* LEB128 (DWARF 5, 7.6).  Bits beyond the 64th are dropped. */
