@@ -28,6 +28,16 @@ static uint64_t address_of(uint32_t page)
 	return (uint64_t)(FIRST_PAGE + page) * PAGE_BYTES;
 }
 
+/* Where the entry that `page` is in ends, or the range before it does. */
+static uint32_t end_of_run(uint32_t page, uint32_t range_end)
+{
+	uint32_t end = page + 1;
+
+	while (end < range_end && owners[end] == owners[page] && !begins[end])
+		end++;
+	return end;
+}
+
 /* Every entry, in order, is a run of pages of one owner, and every page is in one. */
 static bool is_same(void)
 {
@@ -36,14 +46,12 @@ static bool is_same(void)
 	uint32_t reserved = 0;
 
 	for (uint32_t page = 0; page < PAGES;) {
-		uint32_t end = page + 1;
+		const uint32_t end = end_of_run(page, PAGES);
 
 		if (owners[page] == 0) {
 			page++;
 			continue;
 		}
-		while (end < PAGES && owners[end] == owners[page] && !begins[end])
-			end++;
 		if (index == 0)
 			return false;
 
@@ -96,14 +104,12 @@ static void check_cut(const struct hm_map_cut *cut, uint32_t page, uint32_t end)
 	is_right = cut->left_start == (left < page && owners[page] != 0 ? address_of(left) : 0) &&
 		   cut->right_end == (right > end && owners[end - 1] != 0 ? address_of(right) : 0);
 	for (uint32_t i = page; i < end;) {
-		uint32_t after = i + 1;
+		const uint32_t after = end_of_run(i, end);
 
 		if (owners[i] == 0) {
 			i++;
 			continue;
 		}
-		while (after < end && owners[after] == owners[i] && !begins[after])
-			after++;
 
 		const struct hm_map_entry *const piece = hm_map_table_entry(&table, index);
 
