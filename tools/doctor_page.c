@@ -404,7 +404,7 @@ static void print_reason(const struct hm_doctor *doctor)
 		break;
 	case HM_VERDICT_HEALTHY:
 		(void)printf("no leak, retention or churn%s",
-			     doctor->has_split ? ", and nothing else that is large" : " in it");
+			     doctor->has_split ? ", and nothing else that is large" : " in the heap");
 	}
 }
 
@@ -477,10 +477,8 @@ void hm_doctor_print(const struct hm_doctor *doctor)
 	print_memory(doctor);
 	print_places(doctor);
 	print_threads(doctor);
-	(void)printf("\n%sverdict  %s%s%s: ", hm_style(stdout, HM_STYLE_BOLD),
-		     hm_verdict_text(doctor->diagnosis.verdict),
-		     doctor->diagnosis.verdict == HM_VERDICT_HEALTHY && !doctor->has_split ? " heap" : "",
-		     hm_style(stdout, HM_STYLE_PLAIN));
+	(void)printf("\n%sverdict  %s%s: ", hm_style(stdout, HM_STYLE_BOLD),
+		     hm_verdict_text(doctor->diagnosis.verdict), hm_style(stdout, HM_STYLE_PLAIN));
 	print_reason(doctor);
 	print_basis(doctor);
 	(void)printf("\nnext     ");

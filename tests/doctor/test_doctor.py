@@ -318,7 +318,7 @@ def test_profile_of_running(place):
     equal("exit status", (status, errors), (0, ""))
     check("resident", abs(screen.sizes["resident"] - resident) <= 0.05 * GIB, text)
     check("the rest", abs(screen.sizes["live heap"] + screen.sizes["all else"] - resident) <= 0.05 * GIB, text)
-    equal("verdict: of the heap alone", screen.verdict, "healthy heap")
+    equal("verdict: of the heap alone", screen.verdict, "healthy")
     contains("what it rests on", text, r"^ +this rests on the heap alone; of the rest, \S+ GiB of \S+ GiB that was "
              r"resident, nothing is known$")
     contains("what to type", text, r"^next +heapmark top p\.pb\.gz; heapmark doctor PID, while it runs")
