@@ -274,23 +274,24 @@ void hm_maps_commit(const void *start, size_t size_bytes, const void *caller, co
 	hm_recorder_pause();
 }
 
-bool hm_maps_has_counted(const void *address)
+enum hm_maps_kind hm_maps_kind_at(const void *address)
 {
 	struct hm_signals_saved saved;
-	bool counts = false;
+	enum hm_maps_kind kind = HM_MAPS_UNKNOWN;
 
 	if (!enter(&saved))
-		return false;
+		return HM_MAPS_UNKNOWN;
 
 	const uint32_t index = hm_map_table_find(&table, (uintptr_t)address);
 
 	if (index != 0) {
 		const struct hm_map_entry *const entry = hm_map_table_entry(&table, index);
 
-		counts = entry->start_address <= (uintptr_t)address && entry->stack_unit != 0;
+		if (entry->start_address <= (uintptr_t)address)
+			kind = entry->stack_unit != 0 ? HM_MAPS_COUNTED : HM_MAPS_RESERVED;
 	}
 	hm_map_lock_release(&saved);
-	return counts;
+	return kind;
 }
 
 /* --- What goes ----------------------------------------------------------------------------------------- */

@@ -50,8 +50,14 @@ void hm_maps_init(uint64_t limit_bytes);
 /* Whether what `caller` maps is not the program's: it is an allocator, or this library. */
 bool hm_maps_pass_over(const void *caller);
 
-/* Whether there is a mapping at the address that counts. */
-bool hm_maps_has_counted(const void *address);
+enum hm_maps_kind {
+	HM_MAPS_UNKNOWN, /* nothing, or of no interest: a file's, an allocator's */
+	HM_MAPS_RESERVED,
+	HM_MAPS_COUNTED,
+};
+
+/* What is mapped at the address. */
+enum hm_maps_kind hm_maps_kind_at(const void *address);
 
 /*
  * A range that has just been mapped, to be accessible or as a reservation.  `caller` and `frame` are

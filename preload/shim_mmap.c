@@ -132,7 +132,7 @@ struct move {
 static HM_COLD void *counted_mremap(const struct move *move, const void *caller, const void *frame)
 {
 	const bool stays = (move->flags & MREMAP_DONTUNMAP) != 0 || move->size_bytes == 0;
-	const bool counts = hm_maps_has_counted(move->start);
+	const enum hm_maps_kind kind = hm_maps_kind_at(move->start);
 	struct hm_maps_removal moved = { .token = 0 };
 	struct hm_maps_removal replaced = { .token = 0 };
 
@@ -147,8 +147,10 @@ static HM_COLD void *counted_mremap(const struct move *move, const void *caller,
 
 	hm_maps_settle(&replaced, made != MAP_FAILED);
 	hm_maps_settle(&moved, made != MAP_FAILED);
-	if (made != MAP_FAILED && counts)
+	if (made != MAP_FAILED && kind == HM_MAPS_COUNTED)
 		hm_maps_add(made, move->new_size_bytes, caller, frame);
+	else if (made != MAP_FAILED && kind == HM_MAPS_RESERVED)
+		hm_maps_reserve(made, move->new_size_bytes);
 	errno = saved_errno;
 	return made;
 }

@@ -82,12 +82,37 @@ SITE void refused(void)
 	unmap(at + 9 * PAGE, 1);
 	if (errno != 4711) exit(6);
 }
+SITE void refused_inside(void)
+{
+	char *at = map(10);
+	if (mremap(at + 3 * PAGE, 2 * PAGE, 0, 0) != MAP_FAILED) exit(6);
+}
 SITE void grown(void) { char *at = mremap(map(4), 4 * PAGE, 90 * PAGE, MREMAP_MAYMOVE); if (at == MAP_FAILED) exit(5); KEEP(at); }
 SITE void shrunk(void) { char *at = mremap(map(10), 10 * PAGE, 6 * PAGE, 0); if (at == MAP_FAILED) exit(5); KEEP(at); }
 SITE void moved(void)
 {
 	char *at = map(10), *to = map(20);
 	if (mremap(at, 10 * PAGE, 10 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + 5 * PAGE) != to + 5 * PAGE) exit(5);
+}
+SITE void emptied(void)
+{
+	char *at = map(10), *to = map(20);
+	unmap(to, 20);
+	if (mremap(at, 10 * PAGE, 10 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, to) != to) exit(5);
+}
+SITE void second_view(void)
+{
+	char *at = mmap(NULL, 10 * PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (mremap(at, 0, 10 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED) exit(5);
+}
+SITE void reserved_again(void)
+{
+	if (mprotect(map_at(NULL, 100, PROT_NONE, 0), 100 * PAGE, PROT_NONE) != 0) exit(7);
+}
+SITE void moved_reservation(void)
+{
+	char *at = map_at(NULL, 10, PROT_NONE, 0), *to = mremap(at, 10 * PAGE, 500 * PAGE, MREMAP_MAYMOVE);
+	if (to == MAP_FAILED || mprotect(to, 3 * PAGE, PROT_READ) != 0) exit(5);
 }
 SITE void files(void)
 {
@@ -134,6 +159,7 @@ SITE void child(void)
 	if (fork() == 0) { unmap(inherited, 10); map(6); exit(0); }
 	wait(NULL);
 }
+SITE void forked_within(void) { unmap(map(7), 7); map(2); wait(NULL); }
 SITE void many(void)
 {
 	char *room = map_at(NULL, 2, PROT_NONE, 0);
@@ -144,6 +170,11 @@ SITE void unseen(void)
 {
 	for (int i = 0; i < 100; i++) { char *at = map(2048); if (syscall(SYS_munmap, at, 2048 * PAGE) != 0) exit(3); }
 	map(2048);
+}
+SITE void unseen_reserved(void)
+{
+	char *at = map(2048);
+	if (syscall(SYS_munmap, at, 2048 * PAGE) != 0 || map_at(at, 2048, PROT_NONE, MAP_FIXED_NOREPLACE) != at) exit(3);
 }
 SITE void blocks(void) { for (int i = 0; i < 30000; i++) { void *block = malloc(4096); KEEP(block); } }
 SITE void both(void)
@@ -157,7 +188,8 @@ SITE void stay(void) { map(100); puts("ready"); fflush(stdout); getchar(); }
 #define CASE(name) { #name, name }
 static const struct { const char *name; void (*run)(void); } cases[] = {
 	CASE(whole), CASE(head), CASE(tail), CASE(hole), CASE(hole_then_all), CASE(odd_size), CASE(spanning), CASE(replaced),
-	CASE(replaced_by_nothing), CASE(reserved), CASE(committed), CASE(refused), CASE(grown), CASE(shrunk), CASE(moved),
+	CASE(replaced_by_nothing), CASE(reserved), CASE(committed), CASE(refused), CASE(refused_inside), CASE(grown), CASE(shrunk), CASE(moved),
+	CASE(emptied), CASE(second_view), CASE(reserved_again), CASE(moved_reservation), CASE(forked_within), CASE(unseen_reserved),
 	CASE(files), CASE(handler), CASE(threads), CASE(child), CASE(many), CASE(unseen), CASE(blocks), CASE(both), CASE(mapping), CASE(stay),
 };
 int main(int argc, char **argv)
@@ -188,10 +220,26 @@ EXPECTED = {
     "refused": (1, 9, 1),
     "grown": (1, 90, 2),
     "shrunk": (1, 6, 2),
+    "refused_inside": (3, 10, 3),  # in pieces, as the table has it from then on
     "moved": (3, 20, 4),
+    "emptied": (2, 20, 3),
+    "second_view": (2, 20, 2),
+    "reserved_again": (0, 0, 0),
+    "moved_reservation": (1, 3, 1),
     "files": (1, 6, 1),
     "handler": (1, 3, 1),
 }
+# Behind the library: forks in the middle of an munmap of 7 pages, as a signal handler might.
+FORKER = r"""
+#include <sys/syscall.h>
+#include <unistd.h>
+int munmap(void *at, size_t size_bytes)
+{
+	if (size_bytes == 7 * 4096)
+		fork();
+	return (int)syscall(SYS_munmap, at, size_bytes);
+}
+"""
 PROGRAM_PATH = ""
 
 
@@ -252,6 +300,15 @@ def test_fork(place):
     equal("child: what it has mapped, and not what it inherited", mapped(child, "child")[2:], (1, 6 * PAGE))
 
 
+def test_fork_within(place):
+    """In the child the pieces that the parent cut out of its table are not counted as gone."""
+    library = os.path.join(os.path.dirname(place.path), "forker.so")
+    compile_c(FORKER, library, "-shared", "-fPIC")
+    for profile in run(place, "forked_within", preload=library, files=2, HEAPMARK_MMAP="1"):
+        equal("forked within: in use", mapped(profile, None)[2:], (1, 2 * PAGE))
+        equal("forked within: no losses", profile.losses, {})
+
+
 def test_full(place):
     profile, = run(place, "many", HEAPMARK_MMAP="1", HEAPMARK_MAX="256K")
     check("full: lost, and counted", profile.losses.get("mappings", 0) > 1500, profile.losses)
@@ -291,6 +348,8 @@ def test_unseen(place):
     figures, missed = mapped(profile, "unseen"), profile.losses.get("missed_free", 0)
     equal("unseen: in use", figures.inuse_space, (101 - missed) * 2048 * PAGE)
     check("unseen: counted", missed >= 90, profile.losses)
+    profile, = run(place, "unseen_reserved", HEAPMARK_MMAP="1")
+    equal("unseen, then reserved", (mapped(profile, None)[2:], profile.losses), ((0, 0), {"missed_free": 1}))
 
 
 def test_in_front(place):

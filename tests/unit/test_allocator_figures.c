@@ -167,6 +167,11 @@ static void test_alone(void)
 	CHECK(hm_allocators_find_alone(&allocators, &last, &figures));
 	CHECK_EQ(looks[PROCESSES - 1], 2);
 	CHECK_EQ(allocators.put_off_count, PROCESSES - 3);
+	pass_seconds(15);
+	hm_allocators_begin(&allocators);
+	CHECK(hm_allocators_find_alone(&allocators, &last, &figures));
+	CHECK_EQ(looks[PROCESSES - 1], 3);
+	CHECK_EQ(allocators.spent_ns, 0); /* of the others' time */
 	hm_allocators_done(&allocators);
 }
 
