@@ -126,19 +126,18 @@ struct move {
 };
 
 /*
- * What is moved goes and comes, as with realloc.  With MREMAP_DONTUNMAP the old mapping stays, and so it does
- * where none of its bytes are named (the idiom for a second view of a shared one).
+ * What is moved goes and comes, as with realloc.  With MREMAP_DONTUNMAP the old mapping stays.  (So it does where
+ * none of its bytes are named, the idiom for a second view of a shared one: there is nothing to remove then.)
  */
 static HM_COLD void *counted_mremap(const struct move *move, const void *caller, const void *frame)
 {
-	const bool stays = (move->flags & MREMAP_DONTUNMAP) != 0 || move->size_bytes == 0;
 	const enum hm_maps_kind kind = hm_maps_kind_at(move->start);
 	struct hm_maps_removal moved = { .token = 0 };
 	struct hm_maps_removal replaced = { .token = 0 };
 
 	if ((move->flags & MREMAP_FIXED) != 0)
 		hm_maps_remove(move->new_start, move->new_size_bytes, &replaced);
-	if (!stays)
+	if ((move->flags & MREMAP_DONTUNMAP) == 0)
 		hm_maps_remove(move->start, move->size_bytes, &moved);
 
 	void *const made = hm_next.mremap(move->start, move->size_bytes, move->new_size_bytes, move->flags,
