@@ -3,55 +3,26 @@
  * A profile is written in one pass, message after message in the order of the format: each small message is
  * packed as a Profile that holds nothing else, and the pieces, one behind the other, are the whole.
  *
- * Before that, everything that is named by a number is put in order: modules become mappings, sorted by path;
- * every distinct address becomes a location.  A location's key is (place of its module in that order,
- * address), so sorting keys sorts locations by mapping, and two runs of one binary, loaded at different
- * addresses, come out in the same order.
+ * Before that, everything that is named by a number is put in order (proto/profile_layout.h), and locations
+ * get their names (proto/profile_names.h).
  */
 #include "proto/profile_write.h"
 
 #include "proto/profile.pb-c.h"
 #include "proto/profile_comments.h"
-#include "proto/sort.h"
+#include "proto/profile_layout.h"
+#include "proto/profile_names.h"
 #include "proto/string_table.h"
-#include "proto/text.h"
 
 #include <errno.h>
 #include <string.h>
 
 enum {
-	PAGE_BYTES = 4096,
-	/* Place of addresses without a module; modules have 0 .. HM_MODULES_MAX - 1. */
-	PLACE_NONE = HM_MODULES_MAX,
-	LOCATION_SLOTS_FIRST = 4096,
 	PACKED_BYTES_FIRST = 4096,
-	FRAMES_MAX = HM_FRAMES_MAX + 1, /* with [truncated] or [cut] */
 	VALUE_COUNT = 4,
 	FUNCTIONS_FIRST = 1024,
-	MODULES_NOTED_MAX = 8, /* in comments */
 	/* One for each loss and one for the machine; the notes on modules; and some twenty others. */
-	COMMENTS_OF_OURS_MAX = 2 * HM_LOSS_KINDS + MODULES_NOTED_MAX + 1 + 32,
-};
-
-/*
- * Frames of our own making.  Their addresses lie below vm.mmap_min_addr, where no process has code, and are
- * the same in every profile, so that they cancel out in a comparison.
- */
-enum {
-	MADE_UP_START = 0x1000,
-	MADE_UP_DROPPED,
-	MADE_UP_OVERFLOW,
-	MADE_UP_TRUNCATED,
-	MADE_UP_CUT,
-	MADE_UP_LAST = MADE_UP_CUT,
-	MADE_UP_END = 0x2000,
-};
-
-static const char *const made_up_names[] = {
-	[MADE_UP_DROPPED - MADE_UP_START] = "[dropped]",
-	[MADE_UP_OVERFLOW - MADE_UP_START] = "[overflow]",
-	[MADE_UP_TRUNCATED - MADE_UP_START] = "[truncated]",
-	[MADE_UP_CUT - MADE_UP_START] = "[cut]",
+	COMMENTS_OF_OURS_MAX = 2 * HM_LOSS_KINDS + HM_UNNAMED_COMMENTS_MAX + 32,
 };
 
 /*
@@ -64,32 +35,6 @@ static const char drop_frames[] =
 	"operator new(\\[\\])?|_Zn[wa]m.*";
 
 static const char default_sample_type[] = "inuse_space";
-
-struct mapping {
-	const struct hm_snapshot_module *module; /* borrowed; NULL: one of ours */
-	const char *file;
-	uint64_t start_address;
-	uint64_t end_address;
-	uint32_t location_count;
-	uint32_t placeholder_count; /* of its locations; so are the next two */
-	uint32_t fileless_count;
-	uint32_t lineless_count;
-	bool has_inline_frames;
-	uint64_t id; /* 0: not written */
-};
-
-/* A stack that is written. */
-struct sample {
-	const struct hm_snapshot_stack *stack; /* borrowed */
-	const uint32_t *locations;             /* indexes, innermost first; ascending as their keys are */
-	uint32_t location_count;
-};
-
-/* A location's key in the hash table; key 0: empty. */
-struct location_slot {
-	uint64_t key;
-	uint32_t location_index;
-};
 
 struct function {
 	uint32_t name;
@@ -108,20 +53,8 @@ struct writer {
 	uint64_t raw_bytes;
 	int error; /* the first one; nothing is written after it */
 
-	/* Modules in order of place, then [anon], [heapmark], and an executable that is in no stack. */
-	struct mapping *mappings;
-	uint32_t module_count;
-	uint32_t *places; /* of module i, by i - 1 */
-
-	struct sample *samples; /* in the order in which they are written */
-	uint32_t sample_count;
-
-	struct location_slot *location_slots;
-	uint32_t location_slot_count;
-	uint64_t *keys; /* of all locations, ascending */
-	uint64_t *addresses;
-	struct hm_location_name *names;
-	uint32_t location_count;
+	struct hm_profile_layout layout;
+	struct hm_location_name *names; /* of all locations */
 
 	struct hm_string_table strings;
 	struct function *functions;
@@ -135,369 +68,7 @@ struct writer {
 	struct hm_profile_written written;
 };
 
-static struct mapping *anon_mapping(const struct writer *writer)
-{
-	return &writer->mappings[writer->module_count];
-}
-
-static struct mapping *made_up_mapping(const struct writer *writer)
-{
-	return &writer->mappings[writer->module_count + 1];
-}
-
-static struct mapping *executable_mapping(const struct writer *writer)
-{
-	return &writer->mappings[writer->module_count + 2];
-}
-
-static uint32_t key_place(uint64_t key)
-{
-	return hm_frame_module(key);
-}
-
-static uint64_t key_address(uint64_t key)
-{
-	return hm_frame_address(key);
-}
-
-static bool is_made_up(uint64_t address)
-{
-	return address > MADE_UP_START && address <= MADE_UP_LAST;
-}
-
-static struct mapping *mapping_of(const struct writer *writer, uint64_t key)
-{
-	if (key_place(key) != PLACE_NONE)
-		return &writer->mappings[key_place(key)];
-	return is_made_up(key_address(key)) ? made_up_mapping(writer) : anon_mapping(writer);
-}
-
-/*
- * The locations of a stack, innermost first.  An address outside of its module has none; address 0 is no
- * address.
- */
-static uint32_t list_keys(const struct writer *writer, const struct hm_snapshot_stack *stack,
-			  uint64_t *ret_keys)
-{
-	uint32_t count = 0;
-	uint64_t last = 0;
-
-	for (uint32_t i = 0; i < stack->frame_count; i++) {
-		const uint64_t frame = stack->frames[i];
-		const struct hm_snapshot_module *const module =
-			hm_snapshot_module_of(writer->snapshot, frame);
-		const uint32_t place =
-			module == NULL ? PLACE_NONE : writer->places[module - writer->snapshot->modules];
-
-		if (hm_frame_address(frame) != 0)
-			ret_keys[count++] = hm_frame_make(place, hm_frame_address(frame));
-	}
-	if (stack->kind == HM_STACK_DROPPED)
-		last = MADE_UP_DROPPED;
-	else if (stack->kind == HM_STACK_OVERFLOW)
-		last = MADE_UP_OVERFLOW;
-	else if ((stack->flags & HM_STACK_CUT) != 0)
-		last = MADE_UP_CUT;
-	else if ((stack->flags & HM_STACK_TRUNCATED) != 0 || count == 0)
-		last = MADE_UP_TRUNCATED;
-	if (last != 0)
-		ret_keys[count++] = hm_frame_make(PLACE_NONE, last);
-	return count;
-}
-
-/* --- Modules ------------------------------------------------------------------------------------------ */
-
-static int compare_modules(const void *left, const void *right, const void *context)
-{
-	const struct hm_snapshot_module *const l = *(const struct hm_snapshot_module *const *)left;
-	const struct hm_snapshot_module *const r = *(const struct hm_snapshot_module *const *)right;
-	const int main_first = (int)(r->flags & HM_MODULE_MAIN) - (int)(l->flags & HM_MODULE_MAIN);
-
-	(void)context;
-	if (main_first != 0)
-		return main_first;
-	const int by_path = strcmp(l->path, r->path);
-	if (by_path != 0)
-		return by_path;
-	if (l->file_offset != r->file_offset)
-		return l->file_offset < r->file_offset ? -1 : 1;
-	if (l->start_address != r->start_address)
-		return l->start_address < r->start_address ? -1 : 1;
-	return (l > r) - (l < r);
-}
-
-/* Whether a reader takes the path for a file's: "//anon", as some systems write, is none. */
-static bool is_absolute(const char *path)
-{
-	return path[0] == '/' && path[1] != '/';
-}
-
-/* "[path]": no place in the file system. */
-static const char *in_brackets(struct writer *writer, const char *path, size_t length)
-{
-	char *const text = hm_arena_allocate(&writer->arena, length + sizeof("[]"));
-
-	if (text == NULL)
-		return NULL;
-	text[0] = '[';
-	memcpy(text + 1, path, length);
-	text[length + 1] = ']';
-	return text;
-}
-
-/* The length of a path without "(deleted)", which is the kernel's remark and not part of the name. */
-static size_t bare_length(const char *path)
-{
-	static const char deleted[] = " (deleted)";
-	const size_t suffix = sizeof(deleted) - 1;
-	size_t length = strlen(path);
-
-	while (length >= suffix && memcmp(path + length - suffix, deleted, suffix) == 0)
-		length -= suffix;
-	return length;
-}
-
-static const char *file_of(struct writer *writer, const struct hm_snapshot_module *module)
-{
-	const size_t length = bare_length(module->path);
-
-	if ((module->flags & HM_MODULE_VDSO) != 0)
-		return "[vdso]";
-	if (length == 0)
-		return "[anon]";
-	if (!is_absolute(module->path) && module->path[0] != '[')
-		return in_brackets(writer, module->path, length);
-	return hm_arena_copy_text(&writer->arena, module->path, length);
-}
-
-/*
- * What stands for an executable that is in no stack.  Where the ledger does not say its path (/proc was not
- * there, or the ledger is damaged), the name of the process, as if it lay in the root directory.
- */
-static const char *executable_file(struct writer *writer)
-{
-	const char *const path = writer->snapshot->executable;
-	const char *name = writer->snapshot->comm;
-
-	if (is_absolute(path))
-		return hm_arena_copy_text(&writer->arena, path, bare_length(path));
-	name += strspn(name, "/");
-	if (bare_length(name) == 0)
-		name = "unknown";
-
-	const size_t length = bare_length(name);
-	char *const text = hm_arena_allocate(&writer->arena, length + sizeof("/"));
-	if (text != NULL) {
-		text[0] = '/';
-		memcpy(text + 1, name, length);
-	}
-	return text;
-}
-
-static int order_modules(struct writer *writer)
-{
-	const struct hm_snapshot *const snapshot = writer->snapshot;
-	const uint32_t count = snapshot->module_count;
-	const struct hm_snapshot_module **const order =
-		hm_arena_allocate_array(&writer->arena, 2 * (size_t)count, sizeof(*order));
-
-	writer->module_count = count;
-	writer->places = hm_arena_allocate_array(&writer->arena, count, sizeof(*writer->places));
-	writer->mappings =
-		hm_arena_allocate_array(&writer->arena, (size_t)count + 3, sizeof(*writer->mappings));
-	if (order == NULL || writer->places == NULL || writer->mappings == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
-		order[i] = &snapshot->modules[i];
-	hm_sort(order, order + count, count, sizeof(*order), compare_modules, NULL);
-	for (uint32_t place = 0; place < count; place++) {
-		struct mapping *const mapping = &writer->mappings[place];
-
-		writer->places[order[place] - snapshot->modules] = place;
-		mapping->module = order[place];
-		mapping->file = file_of(writer, order[place]);
-		mapping->start_address = order[place]->start_address;
-		mapping->end_address = order[place]->end_address;
-		if (mapping->file == NULL)
-			return -ENOMEM;
-	}
-	*anon_mapping(writer) = (struct mapping){ .file = "[anon]" };
-	*made_up_mapping(writer) = (struct mapping){ .file = "[heapmark]",
-						     .start_address = MADE_UP_START,
-						     .end_address = MADE_UP_END };
-	*executable_mapping(writer) = (struct mapping){ .file = executable_file(writer) };
-	return executable_mapping(writer)->file != NULL ? 0 : -ENOMEM;
-}
-
-/* --- Samples ------------------------------------------------------------------------------------------ */
-
-static bool has_values(const struct hm_snapshot_stack *stack)
-{
-	return (hm_objects_round(stack->alloc.objects_fixed) | hm_bytes_round(stack->alloc.bytes_fixed) |
-		hm_objects_round(stack->inuse.objects_fixed) | hm_bytes_round(stack->inuse.bytes_fixed)) != 0;
-}
-
-static int choose_samples(struct writer *writer)
-{
-	const struct hm_snapshot *const snapshot = writer->snapshot;
-
-	writer->samples =
-		hm_arena_allocate_array(&writer->arena, snapshot->stack_count, sizeof(*writer->samples));
-	if (writer->samples == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
-		if (has_values(&snapshot->stacks[i]))
-			writer->samples[writer->sample_count++].stack = &snapshot->stacks[i];
-	}
-	return 0;
-}
-
-static int compare_samples(const void *left, const void *right, const void *context)
-{
-	const struct sample *const l = left;
-	const struct sample *const r = right;
-
-	(void)context;
-	if (l->stack->inuse.bytes_fixed != r->stack->inuse.bytes_fixed)
-		return l->stack->inuse.bytes_fixed > r->stack->inuse.bytes_fixed ? -1 : 1;
-	if (l->stack->alloc.bytes_fixed != r->stack->alloc.bytes_fixed)
-		return l->stack->alloc.bytes_fixed > r->stack->alloc.bytes_fixed ? -1 : 1;
-	for (uint32_t i = 0; i < l->location_count && i < r->location_count; i++) {
-		if (l->locations[i] != r->locations[i])
-			return l->locations[i] < r->locations[i] ? -1 : 1;
-	}
-	return (l->location_count > r->location_count) - (l->location_count < r->location_count);
-}
-
-/* --- Locations ---------------------------------------------------------------------------------------- */
-
-/* The slot of a key, or the empty one where it belongs.  Half of all slots are empty at least. */
-static struct location_slot *find_location(const struct writer *writer, uint64_t key)
-{
-	const uint32_t mask = writer->location_slot_count - 1;
-	/* Multiplied by 2^64 / golden ratio, the high bits of the product depend on all of the key. */
-	uint32_t slot = (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32) & mask;
-
-	while (writer->location_slots[slot].key != 0 && writer->location_slots[slot].key != key)
-		slot = (slot + 1) & mask;
-	return &writer->location_slots[slot];
-}
-
-static bool grow_locations(struct writer *writer)
-{
-	const struct location_slot *const old = writer->location_slots;
-	const uint32_t old_count = writer->location_slot_count;
-	const uint32_t count = old_count == 0 ? LOCATION_SLOTS_FIRST : 2 * old_count;
-	struct location_slot *const slots = hm_arena_allocate_array(&writer->arena, count, sizeof(*slots));
-
-	if (slots == NULL)
-		return false;
-	writer->location_slots = slots;
-	writer->location_slot_count = count;
-	for (uint32_t i = 0; i < old_count; i++) {
-		if (old[i].key != 0)
-			*find_location(writer, old[i].key) = old[i];
-	}
-	return true;
-}
-
-static int collect_locations(struct writer *writer)
-{
-	uint64_t keys[FRAMES_MAX];
-
-	for (uint32_t i = 0; i < writer->sample_count; i++) {
-		const uint32_t count = list_keys(writer, writer->samples[i].stack, keys);
-
-		while (writer->location_slot_count / 2 < writer->location_count + count) {
-			if (!grow_locations(writer))
-				return -ENOMEM;
-		}
-		for (uint32_t k = 0; k < count; k++) {
-			struct location_slot *const slot = find_location(writer, keys[k]);
-
-			writer->location_count += slot->key == 0;
-			slot->key = keys[k];
-		}
-	}
-	return 0;
-}
-
-static int order_locations(struct writer *writer)
-{
-	const int error = collect_locations(writer);
-	const size_t count = writer->location_count;
-
-	if (error != 0)
-		return error;
-	writer->keys = hm_arena_allocate_array(&writer->arena, count, sizeof(*writer->keys));
-	writer->addresses = hm_arena_allocate_array(&writer->arena, count, sizeof(*writer->addresses));
-	writer->names = hm_arena_allocate_array(&writer->arena, count, sizeof(*writer->names));
-	if (writer->keys == NULL || writer->addresses == NULL || writer->names == NULL)
-		return -ENOMEM;
-	uint32_t listed = 0;
-	for (uint32_t i = 0; i < writer->location_slot_count; i++) {
-		if (writer->location_slots[i].key != 0)
-			writer->keys[listed++] = writer->location_slots[i].key;
-	}
-	/* `addresses` serves as scratch before it is filled. */
-	hm_sort(writer->keys, writer->addresses, count, sizeof(*writer->keys), hm_compare_u64, NULL);
-	for (uint32_t i = 0; i < count; i++) {
-		struct mapping *const mapping = mapping_of(writer, writer->keys[i]);
-
-		writer->addresses[i] = key_address(writer->keys[i]);
-		find_location(writer, writer->keys[i])->location_index = i;
-		mapping->location_count++;
-		if (mapping == anon_mapping(writer)) {
-			/* Ascending: the first is the lowest, the last the highest. */
-			if (mapping->location_count == 1)
-				mapping->start_address = writer->addresses[i] / PAGE_BYTES * PAGE_BYTES;
-			mapping->end_address = (writer->addresses[i] / PAGE_BYTES + 1) * PAGE_BYTES;
-		}
-	}
-	return 0;
-}
-
-/* Gives every sample its locations, and the samples their order. */
-static int order_samples(struct writer *writer)
-{
-	const size_t count = writer->sample_count;
-	struct sample *const scratch = hm_arena_allocate_array(&writer->arena, count, sizeof(*scratch));
-	uint64_t keys[FRAMES_MAX];
-
-	if (scratch == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++) {
-		struct sample *const sample = &writer->samples[i];
-
-		sample->location_count = list_keys(writer, sample->stack, keys);
-		uint32_t *const locations =
-			hm_arena_allocate_array(&writer->arena, sample->location_count, sizeof(*locations));
-		if (locations == NULL)
-			return -ENOMEM;
-		for (uint32_t k = 0; k < sample->location_count; k++)
-			locations[k] = find_location(writer, keys[k])->location_index;
-		sample->locations = locations;
-	}
-	hm_sort(writer->samples, scratch, count, sizeof(*scratch), compare_samples, NULL);
-	return 0;
-}
-
 /* --- Names -------------------------------------------------------------------------------------------- */
-
-static const struct hm_line anon_line = { .name = "[anon]", .system_name = "[anon]" };
-
-static int name_ours(struct writer *writer, uint32_t index)
-{
-	const uint64_t address = writer->addresses[index];
-	struct hm_line *const line = hm_arena_allocate(&writer->arena, sizeof(*line));
-
-	if (line == NULL)
-		return -ENOMEM;
-	line->name = made_up_names[address - MADE_UP_START];
-	line->system_name = line->name;
-	writer->names[index] = (struct hm_location_name){ line, 1, false };
-	return 0;
-}
 
 static void add_comment(void *context, const char *comment)
 {
@@ -506,107 +77,16 @@ static void add_comment(void *context, const char *comment)
 	writer->comments[writer->comment_count++] = hm_string_table_index(&writer->strings, comment);
 }
 
-/* Counts a module that could not be named, and says so for the first few. */
-static void note_outcome(struct writer *writer, const struct mapping *mapping, enum hm_names_outcome outcome)
-{
-	static const char *const reasons[] = {
-		[HM_NAMES_NO_FILE] = "no function names, the file cannot be opened: ",
-		[HM_NAMES_OTHER_FILE] = "no function names, the file was replaced since it was loaded: ",
-		[HM_NAMES_NOT_ELF] = "no function names, the file is damaged or not of this machine: ",
-	};
-	struct hm_profile_written *const written = &writer->written;
-	const uint32_t noted =
-		written->modules_no_file + written->modules_other_file + written->modules_not_elf;
-	char line[512];
-
-	if (outcome == HM_NAMES_FOUND || mapping->file[0] != '/')
-		return;
-	written->modules_no_file += outcome == HM_NAMES_NO_FILE;
-	written->modules_other_file += outcome == HM_NAMES_OTHER_FILE;
-	written->modules_not_elf += outcome == HM_NAMES_NOT_ELF;
-	if (noted < MODULES_NOTED_MAX) {
-		struct hm_text text = hm_text_begin(line, sizeof(line));
-
-		hm_text_add(&text, reasons[outcome]);
-		hm_text_add(&text, mapping->file);
-		add_comment(writer, line);
-	} else if (noted == MODULES_NOTED_MAX) {
-		add_comment(writer, "no function names for more files than these");
-	}
-}
-
-static int name_module(struct writer *writer, struct mapping *mapping, uint32_t first, uint32_t count)
-{
-	const struct hm_resolver *const resolver = &writer->options->resolver;
-	enum hm_names_outcome outcome = HM_NAMES_FOUND;
-
-	if (resolver->resolve == NULL)
-		return 0;
-	const int error =
-		resolver->resolve(resolver->context, &writer->arena, mapping->module,
-				  writer->addresses + first, count, writer->names + first, &outcome);
-	if (error == 0)
-		note_outcome(writer, mapping, outcome);
-	return error;
-}
-
-static void note_name(struct mapping *mapping, const struct hm_location_name *name)
-{
-	bool all_files = name->line_count > 0;
-	bool all_lines = name->line_count > 0;
-
-	for (uint32_t i = 0; i < name->line_count; i++) {
-		all_files = all_files && name->lines[i].file != NULL && name->lines[i].file[0] != '\0';
-		all_lines = all_lines && name->lines[i].line != 0;
-	}
-	mapping->placeholder_count += name->placeholder || name->line_count == 0;
-	mapping->fileless_count += !all_files;
-	mapping->lineless_count += !all_lines;
-	mapping->has_inline_frames |= name->line_count > 1;
-}
-
-/* Addresses outside of every module: "[anon]" where nobody knows better. */
-static int name_elsewhere(struct writer *writer, uint32_t first, uint32_t count)
-{
-	const struct hm_resolver *const resolver = &writer->options->resolver;
-
-	for (uint32_t i = first; i < first + count; i++)
-		writer->names[i] = (struct hm_location_name){ &anon_line, 1, true };
-	if (resolver->resolve_elsewhere == NULL)
-		return 0;
-	return resolver->resolve_elsewhere(resolver->context, &writer->arena, writer->addresses + first,
-					   count, writer->names + first);
-}
-
-/* `count` locations from `first` on, which all lie in `mapping`. */
-static int name_run(struct writer *writer, struct mapping *mapping, uint32_t first, uint32_t count)
-{
-	if (mapping->module != NULL)
-		return name_module(writer, mapping, first, count);
-	if (mapping == anon_mapping(writer))
-		return name_elsewhere(writer, first, count);
-	return name_ours(writer, first);
-}
-
-/* One run of locations after the other; a run is what lies in one mapping, or one address of ours. */
 static int name_locations(struct writer *writer)
 {
-	for (uint32_t first = 0; first < writer->location_count;) {
-		struct mapping *const mapping = mapping_of(writer, writer->keys[first]);
-		uint32_t count = 1;
+	struct hm_unnamed_modules unnamed;
+	const int error = hm_profile_name_locations(&writer->layout, &writer->options->resolver, add_comment,
+						    writer, &writer->names, &unnamed);
 
-		while (first + count < writer->location_count && mapping != made_up_mapping(writer) &&
-		       mapping_of(writer, writer->keys[first + count]) == mapping)
-			count++;
-		const int error = name_run(writer, mapping, first, count);
-
-		if (error != 0)
-			return error;
-		for (uint32_t i = first; i < first + count; i++)
-			note_name(mapping, &writer->names[i]);
-		first += count;
-	}
-	return 0;
+	writer->written.modules_no_file = unnamed.no_file;
+	writer->written.modules_other_file = unnamed.other_file;
+	writer->written.modules_not_elf = unnamed.not_elf;
+	return error;
 }
 
 /* --- Functions ---------------------------------------------------------------------------------------- */
@@ -766,14 +246,14 @@ static void emit_part(struct writer *writer, Perftools__Profiles__Sample *sample
 static void emit_samples(struct writer *writer)
 {
 	/* A varint has at most 10 bytes; tags, lengths and the labels are in the 128. */
-	static_assert((FRAMES_MAX + VALUE_COUNT) * 10 + 128 <= PACKED_BYTES_FIRST,
+	static_assert((HM_PROFILE_FRAMES_MAX + VALUE_COUNT) * 10 + 128 <= PACKED_BYTES_FIRST,
 		      "a sample is a small part");
 
-	for (uint32_t i = 0; i < writer->sample_count; i++) {
-		uint64_t ids[FRAMES_MAX];
+	for (uint32_t i = 0; i < writer->layout.sample_count; i++) {
+		uint64_t ids[HM_PROFILE_FRAMES_MAX];
 		struct hm_part parts[HM_PARTS_MAX];
 		Perftools__Profiles__Sample sample = PERFTOOLS__PROFILES__SAMPLE__INIT;
-		const struct sample *const written = &writer->samples[i];
+		const struct hm_layout_sample *const written = &writer->layout.samples[i];
 		const uint32_t stack_index = (uint32_t)(written->stack - writer->snapshot->stacks);
 		const uint32_t part_count = hm_ages_split(writer->snapshot, stack_index, parts);
 
@@ -789,7 +269,7 @@ static void emit_samples(struct writer *writer)
 	}
 }
 
-static void emit_mapping(struct writer *writer, struct mapping *mapping, uint64_t id)
+static void emit_mapping(struct writer *writer, struct hm_layout_mapping *mapping, uint64_t id)
 {
 	const struct hm_snapshot_module *const module = mapping->module;
 	char build_id[2 * HM_BUILD_ID_MAX + 1] = "";
@@ -817,16 +297,15 @@ static void emit_mapping(struct writer *writer, struct mapping *mapping, uint64_
 	emit(writer, &part);
 }
 
-/* The executable first, whether or not it is in a stack: readers name the profile after it. */
 static void emit_mappings(struct writer *writer)
 {
-	struct mapping *const first = writer->mappings;
-	const bool main_known = writer->module_count > 0 && (first->module->flags & HM_MODULE_MAIN) != 0 &&
-				is_absolute(first->file);
+	const struct hm_profile_layout *const layout = &writer->layout;
+	const uint32_t count = layout->module_count + 2; /* and [anon] and [heapmark] */
 	uint64_t id = 0;
 
-	emit_mapping(writer, main_known ? first : executable_mapping(writer), ++id);
-	for (struct mapping *mapping = writer->mappings; mapping != executable_mapping(writer); mapping++) {
+	emit_mapping(writer, hm_layout_main(layout), ++id);
+	for (struct hm_layout_mapping *mapping = layout->mappings; mapping != layout->mappings + count;
+	     mapping++) {
 		if (mapping->location_count > 0 && mapping->id == 0)
 			emit_mapping(writer, mapping, ++id);
 	}
@@ -847,8 +326,8 @@ static void emit_location(struct writer *writer, uint32_t index, Perftools__Prof
 		line_pointers[i] = &lines[i];
 	}
 	location.id = (uint64_t)index + 1;
-	location.mapping_id = mapping_of(writer, writer->keys[index])->id;
-	location.address = writer->addresses[index];
+	location.mapping_id = hm_layout_mapping_of(&writer->layout, index)->id;
+	location.address = writer->layout.addresses[index];
 	location.n_line = name->line_count;
 	location.line = line_pointers;
 	part.n_location = 1;
@@ -860,7 +339,7 @@ static void emit_locations(struct writer *writer)
 {
 	uint32_t lines_max = 1;
 
-	for (uint32_t i = 0; i < writer->location_count; i++) {
+	for (uint32_t i = 0; i < writer->layout.location_count; i++) {
 		if (writer->names[i].line_count > lines_max)
 			lines_max = writer->names[i].line_count;
 	}
@@ -872,7 +351,7 @@ static void emit_locations(struct writer *writer)
 		writer->error = -ENOMEM;
 		return;
 	}
-	for (uint32_t i = 0; i < writer->location_count && writer->error == 0; i++)
+	for (uint32_t i = 0; i < writer->layout.location_count && writer->error == 0; i++)
 		emit_location(writer, i, lines, pointers);
 }
 
@@ -958,13 +437,7 @@ static int prepare(struct writer *writer)
 	hm_string_table_init(&writer->strings, &writer->arena);
 	if (writer->packed == NULL || writer->comments == NULL)
 		return -ENOMEM;
-	int error = order_modules(writer);
-	if (error == 0)
-		error = choose_samples(writer);
-	if (error == 0)
-		error = order_locations(writer);
-	if (error == 0)
-		error = order_samples(writer);
+	const int error = hm_profile_lay_out(writer->snapshot, &writer->arena, &writer->layout);
 	return error != 0 ? error : name_locations(writer);
 }
 
@@ -987,7 +460,7 @@ static void finish(struct writer *writer, int error, struct hm_profile_written *
 {
 	if (error == 0 && ret_written != NULL) {
 		*ret_written = writer->written;
-		ret_written->location_count = writer->location_count;
+		ret_written->location_count = writer->layout.location_count;
 		ret_written->function_count = writer->function_count;
 		ret_written->raw_bytes = writer->raw_bytes;
 		ret_written->memory_bytes = writer->arena.mapped_bytes;
