@@ -26,9 +26,13 @@
  *                      found here.
  *   4. alloc counters  in a second copy of every record of step 3.  A sample is added to alloc_* before it
  *                      can be freed [stack.free]; counters only grow; so freed (copied at t1) <= alloc at t1
- *                      <= alloc (copied at t2 > t1), and what is in use is never negative.
+ *                      <= alloc (copied at t2 > t1), and what is in use is never negative.  It is too much
+ *                      by what was allocated from t1 to t2, which is milliseconds where there are many
+ *                      stacks.  So a record of which alloc_* differs in the two copies is copied again by
+ *                      itself, a few times, until two copies in a row agree; where none do, the two that
+ *                      differ least are taken: about a microsecond of that stack's allocations.
  *                      What a stack had at the high-water mark (peak_*) is believed as a live slot is:
- *                      if both copies agree and peak_mark is even; else the record is looked at again.
+ *                      if both copies agree and peak_mark is even; else the record is looked at again, too.
  *                      The mark is that of step 1.  One that is raised meanwhile does no harm: a stack
  *                      that changes after it shows what it had at the later mark, which is no further
  *                      from the earlier one than this reading takes.

@@ -3,7 +3,8 @@
  * First the trie is walked, breadth first, each level in the order in which its nodes and records lie in the
  * file, so that one copy serves many of them; what comes out is where the records are.  A bitmap holds the
  * units already taken: a unit is part of one object at most, which ends every cycle and bounds the walk by
- * the file's length. Then all records are copied twice, in the order of the file.
+ * the file's length. Then all records are copied twice, in the order of the file; and those that changed from the
+ * one copy to the other, which may be milliseconds apart, again, each by itself.
  */
 #include "proto/snapshot_stacks.h"
 
@@ -226,9 +227,9 @@ static double variance_of(const _Atomic uint64_t *place, bool *wrong)
 	return value;
 }
 
-/* Copies a record's frames and what was freed; the latter stays in `inuse` until the second copy. */
+/* Copies a record's frames, and what it is. */
 static int copy_stack(struct hm_snapshot *snapshot, struct hm_snapshot_stack *stack,
-		      const struct hm_ledger_stack *record, bool *wrong)
+		      const struct hm_ledger_stack *record)
 {
 	uint64_t *frames = NULL;
 
@@ -242,12 +243,6 @@ static int copy_stack(struct hm_snapshot *snapshot, struct hm_snapshot_stack *st
 	stack->flags = record->flags & HM_STACK_FLAGS;
 	stack->kind = record->kind;
 	stack->frames = frames;
-	stack->inuse = (struct hm_figures){
-		.objects_fixed = counter(&record->freed_objects),
-		.bytes_fixed = counter(&record->freed_bytes),
-		.objects_variance = variance_of(&record->freed_objects_variance, wrong),
-		.bytes_variance = variance_of(&record->freed_bytes_variance, wrong),
-	};
 	return 0;
 }
 
@@ -271,37 +266,80 @@ static struct peak_copy peak_of(const struct hm_ledger_stack *record)
 	};
 }
 
-/* Two copies made one after the other.  One that is being written is settled if nobody goes on with that. */
-static bool is_settled(const struct peak_copy *first, const struct peak_copy *second)
+/* What one copy of a record leaves for a later one. */
+struct look {
+	uint64_t alloc_objects;
+	uint64_t alloc_bytes;
+	struct hm_figures freed;
+	struct peak_copy peak;
+	bool wrong; /* something in it makes no sense */
+};
+
+static struct look look_at(const struct hm_ledger_stack *record)
 {
-	return memcmp(first, second, sizeof(*first)) == 0;
+	struct look look = {
+		.alloc_objects = counter(&record->alloc_objects),
+		.alloc_bytes = counter(&record->alloc_bytes),
+		.peak = peak_of(record),
+	};
+
+	look.freed = (struct hm_figures){
+		.objects_fixed = counter(&record->freed_objects),
+		.bytes_fixed = counter(&record->freed_bytes),
+		.objects_variance = variance_of(&record->freed_objects_variance, &look.wrong),
+		.bytes_variance = variance_of(&record->freed_bytes_variance, &look.wrong),
+	};
+	return look;
+}
+
+/* Two copies made one after the other.  One that is being written is settled if nobody goes on with that. */
+static bool is_settled(const struct look *first, const struct look *second)
+{
+	return memcmp(&first->peak, &second->peak, sizeof(first->peak)) == 0;
 }
 
 /*
- * A record that was kept for a later mark between the two looks: its counters anew, until two copies of them
- * agree.  Returns whether they ever do; then all of *ret_record but the frames is the second.
+ * How much was allocated from one copy to the next, in no unit: 0 is nothing.  What is in use is taken from
+ * both, allocated from the second and freed from the first, and is too much by this.
  */
-static bool copy_restless_record(const struct hm_window *window, uint32_t unit,
-				 struct hm_ledger_stack *ret_record)
+static uint64_t moved_between(const struct look *first, const struct look *second)
+{
+	return (second->alloc_bytes - first->alloc_bytes) + (second->alloc_objects - first->alloc_objects);
+}
+
+/*
+ * A record that was changed between the two looks: anew, one copy right after the other, until nothing changes
+ * between two, or the best pair of a few.  One that was not kept for the same mark in both is the worse one,
+ * whatever it has else.  Replaces the first look and the record by the pair found.
+ */
+static void look_closely(const struct hm_window *window, uint32_t unit, struct look *first,
+			 struct hm_ledger_stack *record)
 {
 	enum { TRIES = 8 };
 	const struct hm_source *const source = window->source;
-	struct peak_copy first = {
-		.mark = UINT64_MAX
-	}; /* of no record: it is not settled at the first try */
+	struct look before = look_at(record);
+	bool settled = is_settled(first, &before);
+	uint64_t moved = moved_between(first, &before);
 
-	for (uint32_t i = 0; i < TRIES; i++) {
-		if (source->read(source, offset_of(unit), ret_record, sizeof(*ret_record)) !=
-		    (int64_t)sizeof(*ret_record))
-			return false;
-		const struct peak_copy second = peak_of(ret_record);
-		if (is_settled(&first, &second))
-			return true;
-		first = second;
-		/* acquire: as in hm_window_forget, the next copy is made after this one [peak.claim] */
+	for (uint32_t i = 0; i < TRIES && !(settled && moved == 0); i++) {
+		struct hm_ledger_stack anew;
+
+		/* acquire: as in hm_window_forget, the next copy is made after this one [stack.free] [peak.claim] */
 		atomic_thread_fence(memory_order_acquire);
+		if (source->read(source, offset_of(unit), &anew, sizeof(anew)) != (int64_t)sizeof(anew))
+			return;
+		const struct look now = look_at(&anew);
+		const bool now_settled = is_settled(&before, &now);
+		const uint64_t now_moved = moved_between(&before, &now);
+
+		if (now_settled != settled ? now_settled : now_moved < moved) {
+			settled = now_settled;
+			moved = now_moved;
+			*first = before;
+			memcpy(record, &anew, sizeof(anew));
+		}
+		before = now;
 	}
-	return false;
 }
 
 static uint64_t difference(uint64_t alloc, uint64_t freed, bool *wrong)
@@ -312,10 +350,9 @@ static uint64_t difference(uint64_t alloc, uint64_t freed, bool *wrong)
 	return 0;
 }
 
-static void count_stack(struct hm_snapshot_stack *stack, const struct hm_ledger_stack *record, bool *wrong)
+static void count_stack(struct hm_snapshot_stack *stack, const struct hm_ledger_stack *record,
+			const struct hm_figures *freed, bool *wrong)
 {
-	const struct hm_figures freed = stack->inuse;
-
 	stack->sample_count = counter(&record->samples);
 	stack->alloc = (struct hm_figures){
 		.objects_fixed = counter(&record->alloc_objects),
@@ -323,12 +360,12 @@ static void count_stack(struct hm_snapshot_stack *stack, const struct hm_ledger_
 		.objects_variance = variance_of(&record->alloc_objects_variance, wrong),
 		.bytes_variance = variance_of(&record->alloc_bytes_variance, wrong),
 	};
-	stack->inuse.objects_fixed = difference(stack->alloc.objects_fixed, freed.objects_fixed, wrong);
-	stack->inuse.bytes_fixed = difference(stack->alloc.bytes_fixed, freed.bytes_fixed, wrong);
+	stack->inuse.objects_fixed = difference(stack->alloc.objects_fixed, freed->objects_fixed, wrong);
+	stack->inuse.bytes_fixed = difference(stack->alloc.bytes_fixed, freed->bytes_fixed, wrong);
 
 	/* Sums of doubles added in different orders: what is left of nothing may be a little more or less. */
-	const double objects = stack->alloc.objects_variance - freed.objects_variance;
-	const double bytes = stack->alloc.bytes_variance - freed.bytes_variance;
+	const double objects = stack->alloc.objects_variance - freed->objects_variance;
+	const double bytes = stack->alloc.bytes_variance - freed->bytes_variance;
 	const bool anything = stack->inuse.objects_fixed != 0;
 	stack->inuse.objects_variance = anything && objects > 0.0 ? objects : 0.0;
 	stack->inuse.bytes_variance = anything && bytes > 0.0 ? bytes : 0.0;
@@ -361,14 +398,8 @@ static void count_peak(struct hm_snapshot_stack *stack, const struct hm_ledger_s
 	stack->peak = peak;
 }
 
-/* What the first look at a record leaves for the second. */
-struct first_look {
-	struct peak_copy peak;
-	bool wrong; /* something in it makes no sense */
-};
-
 /* The first copy of all records, ascending: frames and freed_*. */
-static int copy_records(struct walk *walk, struct first_look *looks)
+static int copy_records(struct walk *walk, struct look *looks)
 {
 	struct hm_snapshot *const snapshot = walk->snapshot;
 
@@ -393,35 +424,34 @@ static int copy_records(struct walk *walk, struct first_look *looks)
 			continue;
 		}
 		struct hm_snapshot_stack *const stack = &snapshot->stacks[snapshot->stack_count];
-		struct first_look *const look = &looks[snapshot->stack_count];
-		const int error = copy_stack(snapshot, stack, record, &look->wrong);
+		const int error = copy_stack(snapshot, stack, record);
 		if (error != 0)
 			return error;
-		look->peak = peak_of(record);
+		looks[snapshot->stack_count] = look_at(record);
 		stack->unit = unit;
 		walk->records[snapshot->stack_count++] = unit;
 	}
 	return 0;
 }
 
-/* The second look at a record. */
+/* The second look at a record, of which there is a copy. */
 static void count_record(const struct walk *walk, struct hm_snapshot_stack *stack,
-			 const struct hm_ledger_stack *record, struct first_look *look)
+			 const struct hm_ledger_stack *copy, const struct look *look)
 {
-	const struct peak_copy second = peak_of(record);
-	struct hm_ledger_stack anew;
-	bool is_kept = is_settled(&look->peak, &second);
+	struct hm_ledger_stack record;
+	struct look first = *look;
 
-	if (!is_kept && copy_restless_record(walk->window, stack->unit, &anew)) {
-		record = &anew;
-		is_kept = true;
-	}
-	count_stack(stack, record, &look->wrong);
-	count_peak(stack, record, walk->peak_mark, is_kept, &look->wrong);
+	memcpy(&record, copy, sizeof(record));
+	look_closely(walk->window, stack->unit, &first, &record);
+
+	const struct look second = look_at(&record);
+	count_stack(stack, &record, &first.freed, &first.wrong);
+	count_peak(stack, &record, walk->peak_mark, is_settled(&first, &second), &first.wrong);
+	walk->snapshot->skipped.counters += first.wrong;
 }
 
 /* The second copy, made after the last of the first: alloc_* and peak_*. [stack.free] [peak.claim] */
-static int copy_alloc_counters(struct walk *walk, struct first_look *looks)
+static int copy_alloc_counters(struct walk *walk, const struct look *looks)
 {
 	struct hm_snapshot *const snapshot = walk->snapshot;
 	uint32_t kept = 0;
@@ -440,7 +470,6 @@ static int copy_alloc_counters(struct walk *walk, struct first_look *looks)
 			continue;
 		}
 		count_record(walk, stack, record, &looks[i]);
-		snapshot->skipped.counters += looks[i].wrong;
 		snapshot->stacks[kept++] = *stack;
 	}
 	snapshot->stack_count = kept;
@@ -474,8 +503,7 @@ static int read_stacks(struct walk *walk, struct hm_arena *temporary, const stru
 	hm_sort(walk->records, walk->scratch, walk->record_count, sizeof(*walk->records), hm_compare_u32,
 		NULL);
 
-	struct first_look *const looks =
-		hm_arena_allocate_array(temporary, walk->record_count, sizeof(*looks));
+	struct look *const looks = hm_arena_allocate_array(temporary, walk->record_count, sizeof(*looks));
 	snapshot->stacks =
 		hm_arena_allocate_array(&snapshot->arena, walk->record_count, sizeof(*snapshot->stacks));
 	if (looks == NULL || snapshot->stacks == NULL)

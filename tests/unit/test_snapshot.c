@@ -729,6 +729,88 @@ static void test_busy(void)
 	ledger_build_end(&build);
 }
 
+/* Before each read, a stack's program allocates and frees: as many as it says here. */
+struct churning {
+	struct hm_source memory;
+	struct hm_ledger_stack *record;
+	uint64_t offset;
+	const uint64_t *counts; /* before each copy of the record alone; none after the last */
+	uint32_t count;
+	uint32_t copies;
+};
+
+static int64_t read_churning(const struct hm_source *source, uint64_t offset, void *buffer, size_t size_bytes)
+{
+	union {
+		const void *borrowed;
+		struct churning *churning;
+	} context = { .borrowed = source->context };
+	struct churning *const churning = context.churning;
+	uint64_t count = 1000; /* where all records are copied, it is long since the last time */
+
+	if (offset == churning->offset && size_bytes == sizeof(struct hm_ledger_stack)) {
+		count = churning->copies < churning->count ? churning->counts[churning->copies] : 0;
+		churning->copies++;
+	}
+	churning->record->alloc_objects += objects(count);
+	churning->record->alloc_bytes += bytes(100 * count);
+	churning->record->freed_objects += objects(count);
+	churning->record->freed_bytes += bytes(100 * count);
+	return churning->memory.read(&churning->memory, offset, buffer, size_bytes);
+}
+
+/* What is in use is not what was allocated while all the other stacks were read. */
+static void test_churning(void)
+{
+	static const uint64_t restless[] = { 9, 7, 5, 3, 8, 6, 4, 7, 5 };
+	static const uint64_t resting[] = { 9, 7, 0 };
+	static const struct {
+		const uint64_t *counts;
+		uint32_t count;
+		uint64_t inuse_objects; /* beside the ten that are */
+		uint32_t copies;
+	} cases[] = {
+		{ restless, sizeof(restless) / sizeof(*restless), 3, 8 }, /* the best of all tries */
+		{ resting, sizeof(resting) / sizeof(*resting), 0, 3 },    /* and no more tries than needed */
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct ledger_build build;
+		struct hm_snapshot snapshot;
+		const uint64_t frames[] = { 0x1000, 0x2000 };
+
+		ledger_build_begin(&build, 1 << 20);
+		const uint32_t quiet_unit = ledger_build_stack(&build, &frames[0], 1, 0);
+		const uint32_t unit = ledger_build_stack(&build, &frames[1], 1, 0);
+		struct churning churning = {
+			.memory = hm_source_from_memory(build.bytes, ledger_build_length(&build)),
+			.record = ledger_build_stack_at(&build, unit),
+			.offset = (uint64_t)unit * HM_UNIT,
+			.counts = cases[i].counts,
+			.count = cases[i].count,
+		};
+		const struct hm_source source = {
+			.read = read_churning,
+			.length_bytes = churning.memory.length_bytes,
+			.context = &churning,
+		};
+		const struct ledger_counts counts = { 5, 500, 50000, 490, 49000, 900.0, 300.0 };
+
+		ledger_build_count(&build, quiet_unit, &counts);
+		ledger_build_count(&build, unit, &counts);
+		CHECK_EQ(hm_snapshot_take(&source, &with_live, &snapshot, NULL), 0);
+		CHECK_EQ(hm_objects_round(find(&snapshot, quiet_unit)->inuse.objects_fixed), 10);
+		CHECK_EQ(hm_objects_round(find(&snapshot, unit)->inuse.objects_fixed),
+			 10 + cases[i].inuse_objects);
+		CHECK_EQ(hm_bytes_round(find(&snapshot, unit)->inuse.bytes_fixed),
+			 1000 + 100 * cases[i].inuse_objects);
+		CHECK_EQ(churning.copies, cases[i].copies);
+		CHECK_EQ(snapshot.skipped.counters, 0);
+		hm_snapshot_done(&snapshot);
+		ledger_build_end(&build);
+	}
+}
+
 /* Before each read, a stack is kept for another mark, or half kept. */
 struct keeping {
 	struct hm_source memory;
@@ -1010,6 +1092,7 @@ int main(void)
 	test_header_lies();
 	test_text_budget();
 	test_busy();
+	test_churning();
 	test_keeping();
 	test_busy_small();
 	test_failing();
