@@ -768,6 +768,14 @@ struct hm_snapshot_totals hm_snapshot_sum(const struct hm_snapshot *snapshot)
 	return totals;
 }
 
+struct hm_figures hm_snapshot_freed(const struct hm_snapshot_totals *totals)
+{
+	return (struct hm_figures){
+		.objects_fixed = totals->alloc.objects_fixed - totals->inuse.objects_fixed,
+		.bytes_fixed = totals->alloc.bytes_fixed - totals->inuse.bytes_fixed,
+	};
+}
+
 const struct hm_snapshot_module *hm_snapshot_module_of(const struct hm_snapshot *snapshot, uint64_t frame)
 {
 	const uint32_t index = hm_frame_module(frame);

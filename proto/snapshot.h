@@ -238,6 +238,12 @@ struct hm_snapshot_totals {
 };
 struct hm_snapshot_totals hm_snapshot_sum(const struct hm_snapshot *snapshot);
 
+/*
+ * What was freed since the start, in objects and bytes (variances: 0).  It is rounded once, so it never falls
+ * from one snapshot of a ledger to the next; the difference of what was rounded before would, by one.
+ */
+struct hm_figures hm_snapshot_freed(const struct hm_snapshot_totals *totals);
+
 /* The module of a frame word, or NULL: none, unknown, or the address lies outside of it. */
 const struct hm_snapshot_module *hm_snapshot_module_of(const struct hm_snapshot *snapshot, uint64_t frame);
 

@@ -4,6 +4,7 @@
 #include "proto/text.h"
 
 #include <ctype.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,19 +49,16 @@ static void make_metric_name(const char *own_name, char *ret_name)
 	ret_name[used] = '\0';
 }
 
-static bool is_ours(const char *name)
+static bool starts_with(const char *text, const char *prefix)
 {
-	/* whatever ours are called in a later version */
-	return strncmp(name, "process_", strlen("process_")) == 0 ||
-	       strncmp(name, "heapmark_", strlen("heapmark_")) == 0;
+	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-static bool is_taken(const struct hm_metric_row *row, const char *name)
+/* Whatever ours are called in a later version; and what Prometheus itself says of a target. */
+static bool is_reserved(const char *name)
 {
-	for (uint32_t i = 0; i < row->gauge_count; i++)
-		if (strcmp(row->gauges[i].name, name) == 0)
-			return true;
-	return false;
+	return starts_with(name, "process_") || starts_with(name, "heapmark_") ||
+	       starts_with(name, "scrape_") || strcmp(name, "up") == 0;
 }
 
 static bool add_gauges(struct hm_metric_row *row, const struct hm_snapshot *snapshot)
@@ -69,16 +67,10 @@ static bool add_gauges(struct hm_metric_row *row, const struct hm_snapshot *snap
 	if (row->gauges == NULL)
 		return false;
 	for (uint32_t i = 0; i < snapshot->gauge_count; i++) {
-		struct hm_metric_gauge gauge = { .value = snapshot->gauges[i].value };
-		char name[HM_GAUGE_NAME_MAX + 1];
+		struct hm_metric_gauge *const gauge = &row->gauges[row->gauge_count++];
 
-		make_metric_name(snapshot->gauges[i].name, name);
-		strcpy(gauge.own_name, snapshot->gauges[i].name);
-		(void)snprintf(gauge.name, sizeof(gauge.name), "%s%s", is_ours(name) ? "program_" : "", name);
-		for (unsigned int n = 2; is_taken(row, gauge.name); n++)
-			(void)snprintf(gauge.name, sizeof(gauge.name), "%s%s_%u",
-				       is_ours(name) ? "program_" : "", name, n);
-		row->gauges[row->gauge_count++] = gauge;
+		strcpy(gauge->own_name, snapshot->gauges[i].name);
+		gauge->value = snapshot->gauges[i].value;
 	}
 	return true;
 }
@@ -178,6 +170,75 @@ static void drop_replaced(struct hm_metric_rows *rows)
 	rows->row_count = count;
 }
 
+static int compare_own_names(const void *a, const void *b)
+{
+	const struct hm_metric_gauge *const *const left = a;
+	const struct hm_metric_gauge *const *const right = b;
+
+	return strcmp((*left)->own_name, (*right)->own_name);
+}
+
+static int compare_metric_names(const void *a, const void *b)
+{
+	const struct hm_metric_gauge *const left = a;
+	const struct hm_metric_gauge *const right = b;
+
+	return strcmp(left->name, right->name);
+}
+
+static void leave_gauge(void *gauge)
+{
+	(void)gauge; /* the tree owns none of them */
+}
+
+/* Names a gauge as no other in `names` is called, and enters it there.  False: there is no memory. */
+static bool name_gauge(struct hm_metric_gauge *gauge, void **names)
+{
+	char name[HM_GAUGE_NAME_MAX + 1];
+	const struct hm_metric_gauge **found = NULL;
+	unsigned int number = 2;
+
+	make_metric_name(gauge->own_name, name);
+	const char *const prefix = is_reserved(name) ? "program_" : "";
+
+	(void)snprintf(gauge->name, sizeof(gauge->name), "%s%s", prefix, name);
+	while ((found = tsearch(gauge, names, compare_metric_names)) != NULL && *found != gauge)
+		(void)snprintf(gauge->name, sizeof(gauge->name), "%s%s_%u", prefix, name, number++);
+	return found != NULL;
+}
+
+/*
+ * Gives the gauges of all rows their names as metrics.  One own name is one metric in all rows, and of several
+ * that come to the same metric the first in the order of their own names has it, whoever published what first.
+ */
+static bool name_gauges(struct hm_metric_rows *rows)
+{
+	struct hm_metric_gauge **gauges = NULL;
+	void *names = NULL;
+	size_t count = 0;
+	bool is_done = true;
+
+	for (size_t i = 0; i < rows->row_count; i++)
+		count += rows->rows[i].gauge_count;
+	gauges = calloc(count + 1, sizeof(struct hm_metric_gauge *));
+	if (gauges == NULL)
+		return false;
+	count = 0;
+	for (size_t i = 0; i < rows->row_count; i++)
+		for (uint32_t k = 0; k < rows->rows[i].gauge_count; k++)
+			gauges[count++] = &rows->rows[i].gauges[k];
+	qsort(gauges, count, sizeof(struct hm_metric_gauge *), compare_own_names);
+	for (size_t i = 0; i < count && is_done; i++) {
+		if (i > 0 && strcmp(gauges[i]->own_name, gauges[i - 1]->own_name) == 0)
+			strcpy(gauges[i]->name, gauges[i - 1]->name);
+		else
+			is_done = name_gauge(gauges[i], &names);
+	}
+	tdestroy(names, leave_gauge);
+	free(gauges);
+	return is_done;
+}
+
 int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_rows,
 			   char ret_reason[HM_TARGET_REASON_BYTES])
 {
@@ -191,6 +252,8 @@ int hm_metric_rows_collect(struct hm_serve *serve, struct hm_metric_rows *ret_ro
 
 	ret_rows->put_off_count = serve->allocators.put_off_count;
 	drop_replaced(ret_rows);
+	if (!name_gauges(ret_rows))
+		ret_rows->failed = true;
 	return error;
 }
 

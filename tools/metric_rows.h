@@ -3,8 +3,9 @@
  * What /metrics tells, collected: a row for each process.
  *
  * A gauge of the program becomes a family of its name: "hashmap/overflow_ratio" is hashmap_overflow_ratio.
- * One that would be taken for a family of ours gets "program_" before it; one that comes to the same name as
- * another of its process "_2", "_3", ... behind it.
+ * One that would be taken for a family of ours, or for what Prometheus adds itself ("up", "scrape_..."), gets
+ * "program_" before it; of several own names that come to the same one, all but the first in alphabetical order
+ * get "_2", "_3", ... behind it, the same in all rows.
  */
 #ifndef HM_TOOLS_METRIC_ROWS_H
 #define HM_TOOLS_METRIC_ROWS_H

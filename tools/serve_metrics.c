@@ -114,11 +114,15 @@ static double inuse_peak(const struct hm_metric_row *row)
 
 static double free_bytes(const struct hm_metric_row *row)
 {
-	return alloc_bytes(row) - inuse_bytes(row);
+	const struct hm_figures freed = hm_snapshot_freed(&row->totals);
+
+	return bytes_of(&freed);
 }
 static double free_objects(const struct hm_metric_row *row)
 {
-	return alloc_objects(row) - inuse_objects(row);
+	const struct hm_figures freed = hm_snapshot_freed(&row->totals);
+
+	return objects_of(&freed);
 }
 static double deviation(const struct hm_metric_row *row)
 {

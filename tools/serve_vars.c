@@ -80,19 +80,18 @@ static void add_allocator(json_t *memstats, struct hm_serve *serve, const struct
 
 static json_t *make_memstats(const struct hm_snapshot_totals *totals, const struct hm_process_usage *usage)
 {
-	const uint64_t alloc_objects = (uint64_t)hm_objects_round(totals->alloc.objects_fixed);
-	const uint64_t inuse_objects = (uint64_t)hm_objects_round(totals->inuse.objects_fixed);
+	const struct hm_figures freed = hm_snapshot_freed(totals);
 	const uint64_t inuse_bytes = (uint64_t)hm_bytes_round(totals->inuse.bytes_fixed);
 	json_t *const object = json_object();
 
 	add_number(object, "Alloc", inuse_bytes);
 	add_number(object, "TotalAlloc", (uint64_t)hm_bytes_round(totals->alloc.bytes_fixed));
 	add_number(object, "Sys", usage->resident_bytes);
-	add_number(object, "Mallocs", alloc_objects);
-	add_number(object, "Frees", alloc_objects - inuse_objects);
+	add_number(object, "Mallocs", (uint64_t)hm_objects_round(totals->alloc.objects_fixed));
+	add_number(object, "Frees", (uint64_t)hm_objects_round(freed.objects_fixed));
 	add_number(object, "HeapAlloc", inuse_bytes);
 	add_number(object, "HeapInuse", inuse_bytes);
-	add_number(object, "HeapObjects", inuse_objects);
+	add_number(object, "HeapObjects", (uint64_t)hm_objects_round(totals->inuse.objects_fixed));
 	return object;
 }
 

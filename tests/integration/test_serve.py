@@ -59,6 +59,15 @@ __attribute__((noipa)) static void release_blocks(void)
 	}
 }
 
+__attribute__((noipa)) static void forget_blocks(void)
+{
+	for (int i = 0; i < 100; i++) {
+		void *volatile block = malloc(777);
+
+		(void)block;
+	}
+}
+
 __attribute__((noipa)) static void churn_blocks(void)
 {
 	for (int i = 0; i < 2000; i++) {
@@ -81,8 +90,11 @@ int main(int argc, char **argv)
 	if (heapmark_gauge != NULL) {
 		heapmark_gauge("hashmap/overflow_ratio", 0.25);
 		heapmark_gauge("hashmap/bucket_count", 7);
-		heapmark_gauge("old.entries", 1);
-		heapmark_gauge("old/entries", 2);
+		const int is_swapped = argc > 1 && strcmp(argv[1], "swapped") == 0;
+
+		heapmark_gauge(is_swapped ? "old/entries" : "old.entries", is_swapped ? 2 : 1);
+		heapmark_gauge(is_swapped ? "old.entries" : "old/entries", is_swapped ? 1 : 2);
+		heapmark_gauge("up", 0);
 		heapmark_gauge("heapmark_inuse_bytes", 3);
 		heapmark_gauge("9 \"lives\\\n", 0.0 / 0.0);
 	}
@@ -93,6 +105,8 @@ int main(int argc, char **argv)
 			churn_blocks();
 		else if (byte == 'f')
 			release_blocks();
+		else if (byte == 'g')
+			forget_blocks();
 		else if (byte == 'x')
 			execl(argv[0], "second", (char *)NULL);
 		else if (byte == 's')
@@ -117,12 +131,12 @@ def do(process, step):
 
 
 @contextlib.contextmanager
-def steps(place, **extra):
-    """The subject, every allocation counted."""
+def steps(place, argument="an argument", **extra):
+    """The subject, every allocation counted unless `extra` says otherwise."""
     path = os.path.join(place.path, "steps")
     if not os.path.exists(path):
         compile_c(STEPS, path)
-    process = place.start(path, "an argument", LD_PRELOAD=LIBRARY, HEAPMARK_RATE="1", **extra)
+    process = place.start(path, argument, **{"LD_PRELOAD": LIBRARY, "HEAPMARK_RATE": "1"} | extra)
     try:
         wait_ready(process)
         yield process
@@ -441,6 +455,8 @@ def test_metrics(place):
         equal("gauge that ends like a counter", metric(text, "hashmap_bucket_count"), 7)
         equal("two of one name", (metric(text, "old_entries"), metric(text, "old_entries_2")), (1, 2))
         equal("one of our names", metric(text, "program_heapmark_inuse_bytes"), 3)
+        equal("one of Prometheus' names", metric(text, "program_up"), 0)
+        lacks("one of Prometheus' names", text, "^up ")
         contains("a name like no other, of no number", text, r"^_9__lives__ NaN$")
         contains("dumps", text, r'^heapmark_dumps_total\{result="ok"\} 0$')
 
@@ -452,6 +468,38 @@ def test_metrics(place):
         equal("vars: counts", (values["memstats"]["Frees"], values["memstats"]["Mallocs"] >= 3000), (2000, True))
         equal("vars: gauges", (values["hashmap/overflow_ratio"], values["hashmap/bucket_count"]), (0.25, 7))
         equal("vars: no number", [value for key, value in values.items() if "lives" in key], [None])
+
+
+def test_counters(place):
+    """What is a counter never falls, also where samples stand for fractions of an object."""
+    with steps(place, HEAPMARK_RATE="256") as subject, Server(place, str(subject.pid)) as server:
+        do(subject, "f")
+        last, seen, falls = {}, set(), []
+        for _ in range(60):
+            do(subject, "g")
+            text = server.text("/metrics")[1]
+            counters = re.findall(r"^# TYPE (\S+) counter$", text, re.M)
+            now = {name: metric(text, name) for name in counters if re.search(rf"^{name} ", text, re.M)}
+            memstats = json.loads(server.text("/debug/vars")[1])["memstats"]
+            now |= {name: memstats[name] for name in ("TotalAlloc", "Mallocs", "Frees")}
+            falls += [(name, last[name], value) for name, value in now.items() if value < last.get(name, 0)]
+            seen.add(now["heapmark_alloc_bytes_total"])
+            last = now
+        check("the figures move", len(seen) > 30, seen)
+        equal("counters that fell", falls, [])
+
+
+def test_gauge_names(place):
+    """One gauge is one metric, whichever process published which of its gauges first."""
+    ledgers = os.path.join(place.path, "gauges")
+    os.mkdir(ledgers)
+    with steps(place, HEAPMARK_DIR=ledgers) as one, steps(place, "swapped", HEAPMARK_DIR=ledgers) as other, \
+            Server(place, ledgers) as server:
+        text = server.text("/metrics")[1]
+        promtool("gauges of two processes", text)
+        for process in (one, other):
+            labels = rf'{{pid="{process.pid}",comm="steps"}}'
+            equal("gauges", (metric(text, "old_entries", labels), metric(text, "old_entries_2", labels)), (1, 2))
 
 
 def test_directory(place):
