@@ -27,6 +27,8 @@ bool hm_ledger_identify(int descriptor, struct hm_ledger_identity *ret_identity)
 	memcpy(&word, start + offsetof(struct hm_ledger_header, pid), sizeof(word));
 	ret_identity->pid = (pid_t)word;
 	memcpy(&ret_identity->run_id, start + offsetof(struct hm_ledger_header, run_id), sizeof(uint64_t));
+	memcpy(&ret_identity->process_start_ticks,
+	       start + offsetof(struct hm_ledger_header, process_start_ticks), sizeof(uint64_t));
 	return true;
 }
 

@@ -19,6 +19,7 @@ struct hm_ledger_identity {
 	enum hm_ledger_state state;
 	pid_t pid; /* in the pid namespace of the process */
 	uint64_t run_id;
+	uint64_t process_start_ticks; /* tells two processes of one number apart; 0: unknown */
 };
 
 /* False where the file does not begin as a ledger of this version. */

@@ -182,6 +182,8 @@ int hm_process_read_command(pid_t pid, char **ret_text, size_t *ret_size_bytes)
 	(void)fclose(stream);
 	if (text == NULL)
 		return -ENOMEM;
+	while (size_bytes > 0 && text[size_bytes - 1] == '\0')
+		size_bytes--;
 	*ret_text = text;
 	*ret_size_bytes = size_bytes;
 	return 0;

@@ -30,7 +30,9 @@ int hm_process_read_usage(pid_t pid, struct hm_process_usage *ret_usage);
 uint64_t hm_process_start_ticks(pid_t pid);
 
 /*
- * The command line, arguments ended by NUL each: *ret_text is the caller's to free and has *ret_size_bytes.
+ * The command line, arguments with a NUL between them and none behind the last: *ret_text is the caller's to
+ * free and has *ret_size_bytes.  Empty arguments at the end are left out: programs that put a title in the
+ * place of their arguments (PostgreSQL) fill the rest with NULs.
  * Returns 0 or a negative errno.
  */
 int hm_process_read_command(pid_t pid, char **ret_text, size_t *ret_size_bytes);

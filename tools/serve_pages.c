@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The pages for people, and what needs no snapshot. */
+#include "tools/process_access.h"
 #include "tools/process_usage.h"
 #include "tools/serve.h"
 #include "tools/threads_page.h"
@@ -7,6 +8,7 @@
 #include "proto/text.h"
 #include "tools/cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -61,6 +63,17 @@ static void print_escaped(FILE *stream, const char *text)
 	free(clean);
 }
 
+/* Text that is a value in a query: as RFC 3986 has it, which also keeps it out of the way of HTML. */
+static void print_encoded(FILE *stream, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		const bool is_plain =
+			isascii(*text) && (isalnum((unsigned char)*text) || strchr("-._~", *text) != NULL);
+
+		(void)fprintf(stream, is_plain ? "%c" : "%%%02X", (unsigned char)*text);
+	}
+}
+
 static void print_head(FILE *stream, const char *title)
 {
 	(void)fprintf(
@@ -95,11 +108,7 @@ static void print_link(FILE *stream, const struct hm_target *target, const char 
 		(void)fprintf(stream, "pid=%d", (int)target->pid);
 	} else {
 		(void)fputs("ledger=", stream);
-		for (const char *place = file_name_of(target); *place != '\0'; place++)
-			(void)fprintf(stream,
-				      strchr("%&+#\"'<> ?", *place) != NULL || (*place & 0x80) != 0 ? "%%%02X"
-												    : "%c",
-				      (unsigned char)*place);
+		print_encoded(stream, file_name_of(target));
 	}
 	(void)fprintf(stream, "\">%s</a> ", text);
 }
@@ -120,6 +129,7 @@ static void print_process(void *context, const struct hm_target *target)
 		      : target->descriptor < 0 ? "not readable"
 		      : target->is_running     ? "running"
 		      : target->is_hidden      ? "not ours to look at"
+		      : target->is_replaced    ? "another program now"
 					       : "ended",
 		      has_usage ? hm_show_bytes((double)usage.resident_bytes).text : "");
 	if (target->descriptor >= 0) {
@@ -194,7 +204,7 @@ static void print_choice(FILE *stream, const struct hm_http_job *job, const char
 		if (hm_query_find(job->request.query, keys[i], value, sizeof(value)) != HM_QUERY_FOUND)
 			continue;
 		(void)fprintf(stream, "%s%s=", separator, keys[i]);
-		print_escaped(stream, value);
+		print_encoded(stream, value);
 		separator = "&amp;";
 	}
 }
@@ -204,10 +214,8 @@ static void print_index(FILE *stream, const struct hm_http_job *job, const struc
 	print_head(stream, "/debug/pprof/");
 	(void)fputs("<h1>/debug/pprof/</h1>\n<p>", stream);
 	print_escaped(stream, target->comm);
-	(void)fprintf(stream, "[%d]%s</p>\n<table>\n", (int)target->pid,
-		      target->is_running  ? ""
-		      : target->is_hidden ? " cannot be looked at: these are the figures of its ledger"
-					  : " has ended: these are the last figures of its ledger");
+	(void)fprintf(stream, "[%d]%s%s</p>\n<table>\n", (int)target->pid, target->is_running ? "" : " ",
+		      target->is_running ? "" : hm_target_fate(target));
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
 		(void)fprintf(stream, "<tr><td><a href=\"/debug/pprof/%s%s%s", links[i].path,
 			      links[i].options[0] != '\0' ? "?" : "", links[i].options);
@@ -255,14 +263,6 @@ uint64_t hm_serve_no_profile(void *context, struct hm_http_job *job)
 
 /* ---- cmdline, threads ------------------------------------------------------------------------------- */
 
-/* Arguments joined by NUL, none behind the last. */
-static void answer_command(struct hm_http_job *job, char *text, size_t size_bytes)
-{
-	while (size_bytes > 0 && text[size_bytes - 1] == '\0')
-		size_bytes--;
-	hm_http_give(&job->answer, plain, text, size_bytes);
-}
-
 uint64_t hm_serve_cmdline(void *context, struct hm_http_job *job)
 {
 	struct hm_snapshot snapshot = { 0 };
@@ -273,18 +273,35 @@ uint64_t hm_serve_cmdline(void *context, struct hm_http_job *job)
 	if (!hm_serve_open(context, job, &target))
 		return 0;
 	if (target.is_running && hm_process_read_command(target.pid, &text, &size_bytes) == 0) {
-		answer_command(job, text, size_bytes);
+		hm_http_give(&job->answer, plain, text, size_bytes);
 	} else if (hm_serve_snapshot(job, &target, &snapshot)) {
 		/* The ledger has it with blanks between the arguments, and cannot tell which are of one. */
 		text = strdup(snapshot.command);
 		for (char *place = text; place != NULL && *place != '\0'; place++)
 			if (*place == ' ')
 				*place = '\0';
-		answer_command(job, text, text != NULL ? strlen(snapshot.command) : 0);
+		hm_http_give(&job->answer, plain, text, text != NULL ? strlen(snapshot.command) : 0);
 		hm_snapshot_done(&snapshot);
 	}
 	hm_target_close(&target);
 	return 0;
+}
+
+static void explain_threads(struct hm_http_job *job, const struct hm_target *target, int error)
+{
+	struct hm_refusal refusal;
+
+	if (error == -ESRCH) {
+		hm_http_say(&job->answer, 404, "process %d has ended, and its threads with it",
+			    (int)target->pid);
+	} else if (error == -EACCES || error == -EPERM) {
+		hm_process_explain_refusal(target->pid, HM_ACCESS_TRACE, &refusal);
+		hm_http_say(&job->answer, 403, "the threads of process %d: %s", (int)target->pid,
+			    refusal.reason);
+	} else {
+		hm_http_say(&job->answer, 503, "the threads of process %d: %s", (int)target->pid,
+			    strerror(-error));
+	}
 }
 
 uint64_t hm_serve_threads(void *context, struct hm_http_job *job)
@@ -297,15 +314,13 @@ uint64_t hm_serve_threads(void *context, struct hm_http_job *job)
 	if (!hm_serve_open(context, job, &target))
 		return 0;
 	page_begin(&page);
-	if (target.is_running && page.stream != NULL)
+	if (target.is_hidden)
+		error = -EACCES;
+	else if ((target.is_running || target.is_replaced) && page.stream != NULL)
 		error = hm_threads_page_print(target.pid, &serve->symbols, page.stream);
 	page_end(&page, job, plain);
-	if (error == -ESRCH)
-		hm_http_say(&job->answer, 404, "process %d has ended, and its threads with it",
-			    (int)target.pid);
-	else if (error != 0)
-		hm_http_say(&job->answer, error == -EACCES ? 403 : 503, "the threads of process %d: %s",
-			    (int)target.pid, strerror(-error));
+	if (error != 0)
+		explain_threads(job, &target, error);
 	hm_target_close(&target);
 	return 0;
 }

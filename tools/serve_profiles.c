@@ -67,6 +67,7 @@ static bool make_profile(struct hm_serve *serve, struct hm_http_job *job, const 
 			 bool is_named, const char *default_type, struct hm_bytes *ret_profile)
 {
 	const char *comments[HM_PROFILE_COMMENTS + 1];
+	char fate[128];
 	struct hm_profile_plan plan;
 	struct hm_snapshot snapshot = { 0 };
 	struct hm_bytes profile = { 0 };
@@ -79,10 +80,8 @@ static bool make_profile(struct hm_serve *serve, struct hm_http_job *job, const 
 	plan.options.default_sample_type = default_type;
 	if (!target->is_running) {
 		memcpy(comments, plan.options.comments, plan.options.comment_count * sizeof(comments[0]));
-		comments[plan.options.comment_count++] =
-			target->is_hidden
-				? "the process cannot be looked at: these are the figures of its ledger"
-				: "the process has ended: these are the last figures of its ledger";
+		(void)snprintf(fate, sizeof(fate), "the process %s", hm_target_fate(target));
+		comments[plan.options.comment_count++] = fate;
 		plan.options.comments = comments;
 	}
 
@@ -189,6 +188,8 @@ static void end_delta(struct hm_serve *serve, struct hm_http_job *job, const str
 {
 	struct pending *const pending = job->kept;
 	struct hm_bytes newer = { 0 };
+
+	hm_target_look_again(&pending->target);
 	bool is_done = make_profile(serve, job, &pending->target, true, kind->default_type, &newer);
 
 	if (is_done) {

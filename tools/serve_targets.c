@@ -165,6 +165,16 @@ static pid_t writer_of(const struct hm_target *target, const struct hm_ledger_id
 	return hm_process_of_ledger(list, identity->pid, base_name(target->path), status.st_ino);
 }
 
+/* What is known of the process of a ledger that no process is seen to write to. */
+static void look_for_remains(struct hm_target *target, const struct hm_ledger_identity *identity)
+{
+	const uint64_t start_ticks = identity->process_start_ticks;
+
+	target->is_hidden = identity->state != HM_LEDGER_FINISHED && hm_process_is_hidden(identity->pid);
+	target->is_replaced = !target->is_hidden && start_ticks != 0 &&
+			      hm_process_start_ticks(identity->pid) == start_ticks;
+}
+
 /* `inner` (borrowed) knows the processes of other namespaces. */
 static void look_for_writer(struct hm_target *target, const struct hm_ledger_identity *identity,
 			    const struct hm_process_list *inner)
@@ -173,8 +183,33 @@ static void look_for_writer(struct hm_target *target, const struct hm_ledger_ide
 
 	target->pid = writer != 0 ? writer : identity->pid;
 	target->is_running = writer != 0;
-	target->is_hidden =
-		writer == 0 && identity->state != HM_LEDGER_FINISHED && hm_process_is_hidden(identity->pid);
+	target->is_hidden = false;
+	target->is_replaced = false;
+	if (!target->is_running)
+		look_for_remains(target, identity);
+}
+
+void hm_target_look_again(struct hm_target *target)
+{
+	struct hm_ledger_identity identity;
+	struct hm_process_list inner;
+
+	if (!hm_ledger_identify(target->descriptor, &identity)) {
+		target->is_running = false; /* somebody has written to it */
+		return;
+	}
+	hm_process_list_init(&inner);
+	look_for_writer(target, &identity, &inner);
+	hm_process_list_done(&inner);
+}
+
+const char *hm_target_fate(const struct hm_target *target)
+{
+	if (target->is_hidden)
+		return "cannot be looked at: these are the figures of its ledger";
+	if (target->is_replaced)
+		return "executes another program now: these are the last figures of this one's ledger";
+	return "has ended: these are the last figures of its ledger";
 }
 
 static bool is_deleted(int descriptor)
@@ -204,6 +239,8 @@ static int open_held(struct hm_targets *targets, struct hm_target *target, char 
 	}
 	if (targets->kind == HM_TARGETS_PROCESS) {
 		target->pid = targets->pid;
+		if (!target->is_running)
+			look_for_remains(target, &identity);
 		return 0;
 	}
 
@@ -293,8 +330,8 @@ static void open_name(const struct hm_targets *targets, const char *name, const 
 /* Of several that fit, the one that runs, then the one that was started last. */
 static bool is_better(const struct hm_target *candidate, const struct hm_target *than)
 {
-	if ((candidate->descriptor >= 0) != (than->descriptor >= 0))
-		return candidate->descriptor >= 0;
+	if ((candidate->error == 0) != (than->error == 0))
+		return candidate->error == 0;
 	if (candidate->is_running != than->is_running)
 		return candidate->is_running;
 	return candidate->run_start_ns > than->run_start_ns;
@@ -322,10 +359,18 @@ static int explain_absent(const struct hm_targets *targets, pid_t pid, char *ret
 	struct hm_process_ledger ledger;
 	struct hm_refusal refusal;
 	const int error = hm_process_open_ledger(pid, &ledger);
+	bool is_gone = false;
 
 	switch (error) {
 	case 0:
+		is_gone = is_deleted(ledger.descriptor);
 		(void)close(ledger.descriptor);
+		if (is_gone)
+			return say(
+				ret_reason, -ESTALE,
+				"%s: was deleted while process %d writes to it; it can still be had by the "
+				"process: heapmark serve %d",
+				ledger.path, (int)pid, (int)pid);
 		return say(ret_reason, -ENOENT,
 			   "process %d has its ledger elsewhere: %s; this server serves %s", (int)pid,
 			   ledger.path, targets->argument);
@@ -355,6 +400,12 @@ static int explain_absent(const struct hm_targets *targets, pid_t pid, char *ret
 static int explain_several(const struct hm_targets *targets, const struct hm_target *one,
 			   const struct hm_target *other, char *ret_reason)
 {
+	if (one->pid == other->pid) /* what it was before an exec, or before its number was used again */
+		return say(ret_reason, -EMLINK,
+			   "process %d has several ledgers in %s: choose one with ?ledger=NAME, as "
+			   "ledger=%s or ledger=%s, or the last with ?pid=%d",
+			   (int)one->pid, targets->argument, base_name(one->path), base_name(other->path),
+			   (int)one->pid);
 	return say(ret_reason, -EMLINK,
 		   "several processes have their ledger in %s: choose one with ?pid=N, as pid=%d (%s) or "
 		   "pid=%d (%s); / lists them",
@@ -377,6 +428,7 @@ struct search {
 	struct hm_target best;   /* open, where it can be */
 	struct hm_target second; /* closed: only what it is called counts */
 	size_t found_count;
+	size_t readable_count;
 };
 
 /* Takes the target over. */
@@ -384,6 +436,7 @@ static void consider(struct search *search, struct hm_target *target)
 {
 	struct hm_target loser = *target;
 
+	search->readable_count += target->error == 0;
 	if (search->found_count++ == 0) {
 		search->best = *target;
 		return;
@@ -436,18 +489,40 @@ static int explain_none(const struct hm_targets *targets, const struct hm_target
 		   targets->argument, targets->argument);
 }
 
+/* Whether the process has its ledger in the directory now: it came there since this was read. */
+static bool has_come(const struct hm_targets *targets, pid_t pid)
+{
+	struct hm_process_ledger ledger;
+	struct stat own;
+	struct stat here;
+	char path[PATH_MAX];
+
+	if (pid == 0 || hm_process_open_ledger(pid, &ledger) != 0)
+		return false;
+	const bool is_known = fstat(ledger.descriptor, &own) == 0;
+
+	(void)close(ledger.descriptor);
+	return is_known &&
+	       snprintf(path, sizeof(path), "%s/%s", targets->argument, base_name(ledger.path)) <
+		       (int)sizeof(path) &&
+	       stat(path, &here) == 0 && here.st_dev == own.st_dev && here.st_ino == own.st_ino;
+}
+
 static int open_among(const struct hm_targets *targets, const struct hm_target_choice *choice,
 		      struct hm_target *ret_target, char *ret_reason)
 {
 	const bool is_open_choice = choice->pid == 0 && choice->ledger == NULL;
 	struct search search;
-	const int error = search_directory(targets, choice, &search);
+	int error = search_directory(targets, choice, &search);
 
+	if (error == 0 && search.found_count == 0 && has_come(targets, choice->pid))
+		error = search_directory(targets, choice, &search);
 	if (error != 0)
 		return say(ret_reason, error, "%s: %s", targets->argument, strerror(-error));
 	if (search.found_count == 0)
 		return explain_none(targets, choice, ret_reason);
-	if (is_open_choice && search.found_count > 1 && search.second.is_running == search.best.is_running) {
+	if (is_open_choice && search.readable_count > 1 &&
+	    search.second.is_running == search.best.is_running) {
 		hm_target_close(&search.best);
 		return explain_several(targets, &search.best, &search.second, ret_reason);
 	}

@@ -33,12 +33,13 @@ struct hm_targets {
 };
 
 struct hm_target {
-	int descriptor; /* owned: the ledger; -1: cannot be opened, see `error` */
-	int error;      /* negative errno: -EACCES, or -EBADMSG where it is no ledger of this version */
-	pid_t pid;      /* here; of a process that is not seen (any more) as its ledger has it */
-	bool is_running;
-	bool is_hidden; /* a process of this number cannot be looked at: whether the ledger's runs is not
-			   known */
+	int descriptor;   /* owned: the ledger; -1: cannot be opened, see `error` */
+	int error;        /* negative errno: -EACCES, or -EBADMSG where it is no ledger of this version */
+	pid_t pid;        /* here; of a process that is not seen (any more) as its ledger has it */
+	bool is_running;  /* and writes to this ledger */
+	bool is_hidden;   /* a process of this number cannot be looked at: whether the ledger's runs is not
+			     known */
+	bool is_replaced; /* the process lives, and executes another program now */
 	char comm[HM_COMM_MAX];
 	char path[PATH_MAX];
 	uint64_t run_start_ns; /* CLOCK_REALTIME, of the ledger */
@@ -63,7 +64,7 @@ void hm_targets_done(struct hm_targets *targets);
  * Opens the one that is wanted.  Where nothing is asked for, it is the only one that runs, or the only one
  * there is.  Returns 0; or, with a line for the user in ret_reason,
  *	-ENOENT   there is none
- *	-ESTALE   its ledger was deleted, and the process has ended
+ *	-ESTALE   its ledger was deleted
  *	-EACCES   it is somebody else's
  *	-EMLINK   there are several
  *	-EBADMSG  it is no ledger
@@ -71,6 +72,16 @@ void hm_targets_done(struct hm_targets *targets);
  */
 int hm_targets_open(struct hm_targets *targets, const struct hm_target_choice *choice,
 		    struct hm_target *ret_target, char ret_reason[HM_TARGET_REASON_BYTES]);
+
+/* Renews what a target that was opened some time ago says of its process. */
+void hm_target_look_again(struct hm_target *target);
+
+/*
+ * What has become of a process that is not seen to run, to follow its name: "has ended: these are the last
+ * figures of its ledger".  Static text.
+ */
+const char *hm_target_fate(const struct hm_target *target);
+
 void hm_target_close(struct hm_target *target);
 
 /*

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/thread_report.h"
 
+#include "proto/text.h"
 #include "tools/cli.h"
 #include "tools/frame_name.h"
 #include "tools/process_access.h"
@@ -14,15 +15,17 @@ enum { GROUP_FRAMES = 3, NAME_BYTES_MAX = 256, SECONDS_PER_MINUTE = 60 };
 
 /* --- The page ------------------------------------------------------------------------------------------ */
 
-static void print_text(FILE *stream, const char *text)
+/* With a backslash before each character of `special`. */
+static void print_text(FILE *stream, const char *text, const char *special)
 {
-	char *const copy = strdup(text);
+	char *const clean = malloc(hm_text_clean_length(text) + 1);
 
-	if (copy == NULL)
+	if (clean == NULL)
 		abort();
-	hm_make_printable(copy);
-	(void)fputs(copy, stream);
-	free(copy);
+	hm_text_clean(text, clean);
+	for (const char *place = clean; *place != '\0'; place++)
+		(void)fprintf(stream, strchr(special, *place) != NULL ? "\\%c" : "%c", *place);
+	free(clean);
 }
 
 /* The system call, else the kernel's function; NULL: neither is known. */
@@ -36,7 +39,7 @@ static const char *waits_in(const struct hm_thread *thread)
 static void print_head(FILE *stream, const struct hm_thread *thread)
 {
 	(void)fprintf(stream, "thread %d \"", (int)thread->id);
-	print_text(stream, thread->name);
+	print_text(stream, thread->name, "\"");
 	(void)fprintf(stream, "\" [%s", hm_thread_state_text(thread->state));
 	if (waits_in(thread) != NULL)
 		(void)fprintf(stream, " in %s", waits_in(thread));
@@ -50,10 +53,10 @@ static void print_place(FILE *stream, const struct hm_thread_name *found, const 
 {
 	(void)fputc('\t', stream);
 	if (line != NULL && line->file != NULL) {
-		print_text(stream, line->file);
+		print_text(stream, line->file, "");
 		(void)fprintf(stream, ":%" PRIu32, line->line);
 	} else if (found != NULL && found->path[0] != '\0') {
-		print_text(stream, found->path);
+		print_text(stream, found->path, "");
 		(void)fprintf(stream, "+0x%" PRIx64, found->file_offset);
 	} else {
 		(void)fprintf(stream, "0x%" PRIx64, address);
@@ -67,7 +70,7 @@ static void print_frame(FILE *stream, const struct hm_thread_names *names, uint6
 	const uint32_t line_count = found != NULL ? found->name.line_count : 0;
 
 	for (uint32_t i = 0; i < line_count; i++) {
-		print_text(stream, found->name.lines[i].name);
+		print_text(stream, found->name.lines[i].name, "");
 		(void)fputs("()\n", stream);
 		print_place(stream, found, &found->name.lines[i], address);
 	}

@@ -20,6 +20,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 import urllib.parse
@@ -39,6 +40,7 @@ STEPS = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 void heapmark_gauge(const char *name, double value) __attribute__((weak));
@@ -105,6 +107,8 @@ int main(int argc, char **argv)
 			churn_blocks();
 		else if (byte == 'f')
 			release_blocks();
+		else if (byte == 'n')
+			prctl(PR_SET_NAME, "a\"b\xff");
 		else if (byte == 'g')
 			forget_blocks();
 		else if (byte == 'x')
@@ -316,6 +320,10 @@ def test_pprof(place):
         threads = server.text("/debug/pprof/threads?debug=2")[1]
         contains("threads: head", threads, rf'^thread {subject.pid} "steps" \[sleeping in read\]:$')
         contains("threads: the stack", threads, r"^read\(\)\n\t\S+(\n.+)*\nmain\(\)\n\t/\S+/steps\S+$")
+
+        do(subject, "n")
+        content = server.ask("/debug/pprof/threads?debug=2")[2].decode()  # or it is not the UTF-8 that it says it is
+        contains("threads: a name of any bytes", content, rf'^thread {subject.pid} "a\\"b\\xff" \[')
 
         equal("symbol: GET", server.text("/debug/pprof/symbol")[1], "num_symbols: 1\n")
         address = re.search(r"#\t(0x[0-9a-f]+)\tretain_blocks", text)[1]
@@ -543,6 +551,7 @@ def test_directory(place):
                 old = f"heapmark.steps.{two.pid}.ledger"
                 profile = pprof.read(server.profile(place, f"/debug/pprof/heap?ledger={old}"))
                 equal("after exec: the old one", profile.total("churn_blocks").alloc_space, CHURNED_BYTES)
+                contains("after exec: page", server.text("/")[1], r"<td>another program now</td>")
                 promtool("after exec", server.text("/metrics")[1])
                 equal("after exec: one series each", metric(server.text("/metrics")[1], "heapmark_ledgers_replaced"), 1)
             # `two` was killed
@@ -557,9 +566,20 @@ def test_directory(place):
             equal("killed: no threads", server.text(f"/debug/pprof/threads?pid={two.pid}")[0], 404)
             equal("killed: its command", server.ask(f"/debug/pprof/cmdline?pid={two.pid}")[0], 200)
             contains("killed: page", server.text("/")[1], rf'class="ended"><td class="number">{two.pid}')
-            for name in os.listdir(ledgers):
-                if f".{two.pid}" in name:
-                    os.remove(os.path.join(ledgers, name))
+            with tempfile.TemporaryDirectory(dir=place.path) as other_place:
+                for name in os.listdir(ledgers):
+                    if f".{two.pid}" in name:
+                        os.rename(os.path.join(ledgers, name), os.path.join(other_place, name))
+                with Server(place, other_place) as server_of_dead:
+                    status, text = server_of_dead.text("/debug/pprof/heap")
+                    equal("two ledgers of one number: status", status, 400)
+                    contains("two ledgers of one number: what to type", text,
+                             rf"ledger=heapmark\.steps\.{two.pid}-2\.ledger or ledger=heapmark\.steps\.{two.pid}\.ledger")
+                    equal("the last of them", server_of_dead.text(f"/debug/pprof/heap?pid={two.pid}")[0], 200)
+                    os.remove(os.path.join(other_place, f"heapmark.steps.{two.pid}.ledger"))
+                    with open(os.path.join(other_place, "heapmark.junk.5.ledger"), "wb") as stream:
+                        stream.write(b"x" * 5000)
+                    equal("the only one that can be read", server_of_dead.text("/debug/pprof/heap")[0], 200)
             status, text = server.text(f"/debug/pprof/heap?pid={two.pid}")
             equal("removed: status", status, 404)
             contains("removed: why", text, rf"^no process {two.pid}, and no ledger of it in ledgers")
@@ -598,6 +618,18 @@ def test_directory(place):
                   len(os.listdir(f"/proc/{server.process.pid}/fd")) <= descriptors + 2, descriptors)
             page = server.text("/")[1]
             lacks("a name is no markup", page, "<b>")
+            odd = "heapmark.a b+&#%\t.82.ledger"
+            shutil.copy(os.path.join(ledgers, f"heapmark.steps.{one.pid}.ledger"), os.path.join(ledgers, odd))
+            link = "ledger=" + urllib.parse.quote(odd)
+            contains("page: a link to any name", server.text("/")[1], re.escape(f'href="debug/pprof/heap?{link}"'))
+            contains("index: links to any name", server.text(f"/debug/pprof/?{link}")[1],
+                     re.escape(f'href="/debug/pprof/heap?debug=1&amp;{link}"'))
+            for name in odd, f"heapmark.steps.{one.pid}.ledger":
+                os.remove(os.path.join(ledgers, name))
+            status, text = server.text(f"/debug/pprof/heap?pid={one.pid}")
+            equal("deleted while it is written to: status", status, 404)
+            contains("deleted while it is written to: what to type", text,
+                     rf"^\S+\.{one.pid}\.ledger: was deleted while process {one.pid} writes.*heapmark serve {one.pid}$")
             contains("a name is shown", page, "heapmark.&lt;b&gt;&quot;&amp;.81.ledger")
         shutil.rmtree(ledgers)
         equal("without the directory: status", server.text("/metrics")[0], 404)
@@ -615,7 +647,12 @@ def test_ends(place):
         wait_pending(server, 1)
         do(subject, "c")
         finish(subject)
-        equal("a delta over its end", connection.getresponse().status, 200)
+        response = connection.getresponse()
+        equal("a delta over its end", response.status, 200)
+        delta = os.path.join(place.path, "delta.pb.gz")
+        with open(delta, "wb") as stream:
+            stream.write(response.read())
+        check("a delta over its end: marked", any("has ended" in comment for comment in pprof.read(delta).comments))
         equal("its ledger is gone", place.files("heapmark.second*.ledger"), [])
         file = server.profile(place, "/debug/pprof/heap")
         equal("its last figures", pprof.read(file).total("churn_blocks").alloc_space, 2 * CHURNED_BYTES)
@@ -626,8 +663,15 @@ def test_ends(place):
         subject.stdin.write(b"s")
         subject.stdin.flush()
         wait_until(lambda: os.readlink(f"/proc/{subject.pid}/exe").endswith("sleep"))
+        profile = pprof.read(server.profile(place, "/debug/pprof/heap"))
         equal("it executes a program without the library's figures: the last ones",
-              pprof.read(server.profile(place, "/debug/pprof/heap")).total("retain_blocks").inuse_space, RETAINED_BYTES)
+              profile.total("retain_blocks").inuse_space, RETAINED_BYTES)
+        check("marked: it has not ended", any("executes another program now" in line for line in profile.comments))
+        equal("its ledger is not written to", metric(server.text("/metrics")[1], "heapmark_process_running"), 0)
+        contains("page: it has not ended", server.text("/")[1], "<td>another program now</td>")
+        contains("index: it has not ended", server.text("/debug/pprof/")[1], "executes another program now")
+        status, text = server.text("/debug/pprof/threads?debug=2")
+        equal("its threads", (status, re.findall('^thread .*" ', text, re.M)), (200, [f'thread {subject.pid} "sleep" ']))
     with steps(place) as subject:
         ledger = f"heapmark.steps.{subject.pid}.ledger"
         with Server(place, ledger) as server:
@@ -800,6 +844,10 @@ def unprivileged(place, subject):
         equal(f"hidden: {name} is absent", metric(metrics, name, labels), None)
     contains("hidden: page", text("/"), r"not ours to look at")
     contains("hidden: index", text(f"/debug/pprof/?pid={subject.pid}"), r"cannot be looked at")
+    connection.request("GET", f"/debug/pprof/threads?debug=2&pid={subject.pid}")
+    response = connection.getresponse()
+    equal("hidden: threads: status", response.status, 403)
+    contains("hidden: threads: why", response.read().decode(), r"a process of another user")
     values = json.loads(text(f"/debug/vars?pid={subject.pid}"))
     equal("hidden: vars", (values["heapmark"]["running"], "HeapSys" in values["memstats"]), (None, False))
     contains("another's, without a ledger here", text(f"/debug/vars?pid={os.getpid()}"),

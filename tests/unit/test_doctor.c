@@ -557,7 +557,7 @@ static const char expected_page[] =
 	"<unknown>()\n"
 	"\t0x3000\n"
 	"\n"
-	"thread 8 \"wor?ker\" [sleeping in epoll_wait, 5 minutes]:\n"
+	"thread 8 \"wor\\x0aker\" [sleeping in epoll_wait, 5 minutes]:\n"
 	"wait_for_it()\n"
 	"\t/lib/libc.so.6+0x77\n"
 	"# not stopped, since its call would not go on: what lies further out needs registers\n"
