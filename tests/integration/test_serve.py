@@ -126,6 +126,57 @@ RETAINED_BYTES = 1000 * 1000
 CHURNED_BYTES = 2000 * 500
 
 
+# 32,768 stacks with a small block each, beside a thread that turns over gigabytes in a second.
+CHURN = r"""
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LEVELS = 15 };
+static void *volatile kept[1 << LEVELS];
+
+__attribute__((noipa)) static void retain_at(unsigned int place, int level)
+{
+	if (level == LEVELS)
+		kept[place] = malloc(32);
+	else if ((place >> level & 1) != 0)
+		retain_at(place, level + 1);
+	else
+		retain_at(place, level + 1);
+	__asm__ volatile("");
+}
+
+__attribute__((noipa)) static void turn_over(void)
+{
+	void *volatile block = malloc(65536);
+
+	memset(block, 1, 65536);
+	free(block);
+}
+
+static void *turn_over_always(void *unused)
+{
+	for (;;)
+		turn_over();
+	return unused;
+}
+
+int main(void)
+{
+	pthread_t thread;
+	char byte;
+
+	for (unsigned int place = 0; place < 1 << LEVELS; place++)
+		retain_at(place, 0);
+	if (pthread_create(&thread, NULL, turn_over_always, NULL) != 0 || write(1, "ready\n", 6) != 6)
+		return 1;
+	return read(0, &byte, 1) == 1;
+}
+"""
+CHURN_RETAINED_BYTES = 32 * (1 << 15)
+
+
 def do(process, step):
     process.stdin.write(step.encode())
     process.stdin.flush()
@@ -495,6 +546,28 @@ def test_counters(place):
             last = now
         check("the figures move", len(seen) > 30, seen)
         equal("counters that fell", falls, [])
+
+
+def test_churn(place):
+    """While the stacks are read one after the other, one of them allocates and frees."""
+    path = os.path.join(place.path, "churn")
+    compile_c(CHURN, path, "-pthread")
+    process = place.start(path, LD_PRELOAD=LIBRARY, HEAPMARK_RATE="1")
+    try:
+        wait_ready(process)
+        with Server(place, str(process.pid)) as server:
+            last, found = -1, []
+            for _ in range(10):
+                text = server.text("/metrics")[1]
+                allocated = metric(text, "heapmark_alloc_bytes_total")
+                check("it turns memory over", allocated > last)
+                last = allocated
+                found.append(metric(text, "heapmark_inuse_bytes"))
+            # some blocks may be live at the moment, or be counted at two moments; not what the reading takes
+            check("in use", CHURN_RETAINED_BYTES <= min(found) and max(found) < CHURN_RETAINED_BYTES + (1 << 20), found)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_gauge_names(place):
