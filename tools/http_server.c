@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/http_server.h"
 
+#include "tools/http_connections.h"
 #include "tools/http_worker.h"
 
 #include <errno.h>
@@ -19,6 +20,7 @@ struct hm_http_server {
 	struct hm_http_options options;
 	struct MHD_Daemon *daemon;
 	struct hm_worker workers[HM_HTTP_WORKERS];
+	struct hm_connections connections;
 	/* relaxed: a count; an answer that is let through at the limit does no harm */
 	_Atomic size_t answer_bytes;
 };
@@ -32,6 +34,7 @@ struct exchange {
 	struct hm_http_server *server;     /* borrowed */
 	const struct hm_http_route *route; /* borrowed; NULL: none */
 	struct MHD_Connection *connection; /* borrowed */
+	struct hm_connection *watched;     /* borrowed: the same, as hm_connections knows it */
 	char *target;                      /* owned */
 	char *body;                        /* owned; of body_room bytes */
 	size_t body_room;
@@ -298,18 +301,30 @@ static uint64_t run_work(struct hm_work *work)
 	return exchange->route->work(exchange->server->options.context, &exchange->job);
 }
 
-static void end_work(struct hm_work *work, bool abandoned)
+static void end_work(struct hm_work *work, enum hm_work_end end)
 {
 	struct exchange *const exchange = exchange_of(work);
 
-	if (abandoned) {
-		if (exchange->job.kept != NULL)
-			exchange->job.release(exchange->job.kept);
+	/* from here on nobody cancels the work, so it may go when the connection goes on */
+	hm_connections_leave(&exchange->server->connections, exchange->watched);
+	if (end != HM_WORK_DONE && exchange->job.kept != NULL)
+		exchange->job.release(exchange->job.kept);
+	if (end == HM_WORK_ABANDONED)
 		hm_http_say(&exchange->job.answer, MHD_HTTP_SERVICE_UNAVAILABLE, "the server ends");
-	}
+	else if (end == HM_WORK_CANCELLED) /* who has closed but the half that he sends on may see it */
+		hm_http_say(&exchange->job.answer, MHD_HTTP_BAD_REQUEST,
+			    "the connection was closed before the time was over");
 	exchange->stage = STAGE_DONE;
 	MHD_resume_connection(
 		exchange->connection); /* takes the daemon's lock: its thread sees all of the above */
+}
+
+/* The client of a suspended connection has gone away: called with the lock of the connections. */
+static void cancel_work(void *waiter)
+{
+	struct exchange *const exchange = waiter;
+
+	hm_worker_cancel(&exchange->server->workers[exchange->route->worker], &exchange->work);
 }
 
 static enum MHD_Result begin_work(struct exchange *exchange)
@@ -325,11 +340,36 @@ static enum MHD_Result begin_work(struct exchange *exchange)
 	exchange->work = (struct hm_work){ .run = run_work, .done = end_work };
 	exchange->stage = STAGE_WORKING;
 	MHD_suspend_connection(exchange->connection);
+	hm_connections_wait(&exchange->server->connections, exchange->watched, exchange);
 	hm_worker_add(worker, &exchange->work);
 	return MHD_YES;
 }
 
 /* ---- libmicrohttpd's side ------------------------------------------------------------------------- */
+
+static struct hm_connection *watched_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *const info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info != NULL ? info->socket_context : NULL;
+}
+
+/* A connection begins, or ends: then before its descriptor is closed. */
+static void note_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+			    enum MHD_ConnectionNotificationCode code)
+{
+	struct hm_http_server *const server = context;
+	const union MHD_ConnectionInfo *const info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		hm_connections_close(&server->connections, *socket_context);
+		*socket_context = NULL;
+	} else if (info != NULL) {
+		*socket_context = hm_connections_open(&server->connections, info->connect_fd);
+	}
+}
 
 /* Called with the first line of each request: what it returns is *state of the calls below. */
 static void *begin_exchange(void *context, const char *target, struct MHD_Connection *connection)
@@ -340,6 +380,7 @@ static void *begin_exchange(void *context, const char *target, struct MHD_Connec
 		return NULL;
 	exchange->server = context;
 	exchange->connection = connection;
+	exchange->watched = watched_of(connection);
 	exchange->target = strdup(target);
 	exchange->job.request.host = "";
 	if (exchange->target != NULL)
@@ -411,16 +452,27 @@ static struct MHD_Daemon *start_daemon(struct hm_http_server *server, int descri
 				0, NULL, NULL, advance, server, MHD_OPTION_EXTERNAL_LOGGER, ignore_message,
 				NULL, MHD_OPTION_LISTEN_SOCKET, descriptor, MHD_OPTION_URI_LOG_CALLBACK,
 				begin_exchange, server, MHD_OPTION_NOTIFY_COMPLETED, end_exchange, server,
+				MHD_OPTION_NOTIFY_CONNECTION, note_connection, server,
 				MHD_OPTION_CONNECTION_LIMIT, (unsigned int)HM_HTTP_CONNECTIONS_MAX,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HM_HTTP_HEADER_BYTES_MAX,
 				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)HM_HTTP_TIMEOUT_SECONDS,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
+/* Ends the first so many workers, and what cancels their work before. */
+static void stop_threads(struct hm_http_server *server, unsigned int worker_count, bool is_watched)
+{
+	if (is_watched)
+		hm_connections_stop(&server->connections);
+	while (worker_count > 0)
+		hm_worker_stop(&server->workers[--worker_count]);
+}
+
 int hm_http_start(const struct hm_http_options *options, int descriptor, struct hm_http_server **ret_server)
 {
 	struct hm_http_server *const server = calloc(1, sizeof(*server));
 	unsigned int started = 0;
+	bool is_watched = false;
 	int error = 0;
 
 	if (server == NULL) {
@@ -433,6 +485,12 @@ int hm_http_start(const struct hm_http_options *options, int descriptor, struct 
 		started += error == 0;
 	}
 	if (error == 0) {
+		error = hm_connections_start(&server->connections, HM_HTTP_CONNECTIONS_MAX, cancel_work);
+		is_watched = error == 0;
+		if (!is_watched)
+			hm_connections_done(&server->connections);
+	}
+	if (is_watched) {
 		errno = 0;
 		server->daemon = start_daemon(server, descriptor);
 		if (server->daemon == NULL)
@@ -442,11 +500,11 @@ int hm_http_start(const struct hm_http_options *options, int descriptor, struct 
 		*ret_server = server;
 		return 0;
 	}
-	/* libmicrohttpd has closed the socket where it could not start */
-	if (started < HM_HTTP_WORKERS)
+	stop_threads(server, started, is_watched);
+	if (is_watched)
+		hm_connections_done(&server->connections);
+	else /* libmicrohttpd has closed the socket where it could not start */
 		(void)close(descriptor);
-	while (started > 0)
-		hm_worker_stop(&server->workers[--started]);
 	free(server);
 	return error;
 }
@@ -454,8 +512,8 @@ int hm_http_start(const struct hm_http_options *options, int descriptor, struct 
 void hm_http_stop(struct hm_http_server *server)
 {
 	/* First: a connection that waits for a worker must go on before the daemon can end. */
-	for (unsigned int i = 0; i < HM_HTTP_WORKERS; i++)
-		hm_worker_stop(&server->workers[i]);
+	stop_threads(server, HM_HTTP_WORKERS, true);
 	MHD_stop_daemon(server->daemon);
+	hm_connections_done(&server->connections);
 	free(server);
 }

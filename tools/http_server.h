@@ -4,7 +4,8 @@
  *
  * One thread speaks to all clients and never waits for anything; two workers make the answers, one request
  * at a time each, while the request's connection is suspended.  One worker is for what takes long, so that a
- * page is answered while names are looked up for a profile.
+ * page is answered while names are looked up for a profile.  A fourth thread notices where the client of
+ * a suspended connection goes away.
  *
  * What nobody can exceed, each with an answer that says so:
  *	HM_HTTP_CONNECTIONS_MAX     connections; further ones wait in the kernel until one ends
@@ -60,7 +61,7 @@ struct hm_http_job {
 	struct hm_http_answer answer;
 	/*
 	 * What `work` leaves for its next call, and how that is given back where there is none because the
-	 * server ends.
+	 * server ends, or because the client has gone away meanwhile.
 	 */
 	void *kept;
 	void (*release)(void *kept);

@@ -379,6 +379,22 @@ def test_deltas(place):
         check("delta_heap: window", field(file, DURATION) > 0)
         equal("delta_heap: sound", place.run("check", file)[0], 0)
 
+        # who goes away takes what he waits for with him
+        descriptors = os.listdir(f"/proc/{server.process.pid}/fd")
+        left = []
+        for i in range(128):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+            client.sendall(b"GET /debug/pprof/heap?seconds=3600 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            left.append(client)
+        wait_pending(server, 128)
+        left[0].shutdown(socket.SHUT_WR)  # as in Go, half of the connection is enough
+        wait_pending(server, 127)
+        for client in left:
+            client.close()
+        wait_pending(server, 0)
+        equal("128 went away: profiles go on", server.ask("/debug/pprof/heap")[0], 200)
+        wait_until(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) <= len(descriptors))
+
         # more of them than are allowed; the server answers others meanwhile
         waiting = []
         for _ in range(140):
