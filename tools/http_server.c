@@ -128,6 +128,9 @@ static enum MHD_Result send_answer(struct exchange *exchange)
 	exchange->answer_bytes = answer->body_bytes;
 	(void)atomic_fetch_add_explicit(&server->answer_bytes, answer->body_bytes, memory_order_relaxed);
 	add_headers(response, exchange);
+	hm_connections_allow(&server->connections, exchange->watched,
+			     HM_HTTP_ANSWER_SECONDS +
+				     (unsigned int)(answer->body_bytes / HM_HTTP_ANSWER_RATE_BYTES));
 
 	const enum MHD_Result result = MHD_queue_response(exchange->connection, answer->status, response);
 
@@ -339,6 +342,7 @@ static enum MHD_Result begin_work(struct exchange *exchange)
 	exchange->job.request.body = exchange->body != NULL ? exchange->body : "";
 	exchange->work = (struct hm_work){ .run = run_work, .done = end_work };
 	exchange->stage = STAGE_WORKING;
+	hm_connections_allow(&exchange->server->connections, exchange->watched, 0);
 	MHD_suspend_connection(exchange->connection);
 	hm_connections_wait(&exchange->server->connections, exchange->watched, exchange);
 	hm_worker_add(worker, &exchange->work);
@@ -368,6 +372,7 @@ static void note_connection(void *context, struct MHD_Connection *connection, vo
 		*socket_context = NULL;
 	} else if (info != NULL) {
 		*socket_context = hm_connections_open(&server->connections, info->connect_fd);
+		hm_connections_allow(&server->connections, *socket_context, HM_HTTP_REQUEST_SECONDS);
 	}
 }
 
@@ -399,6 +404,7 @@ static void end_exchange(void *context, struct MHD_Connection *connection, void 
 	(void)code;
 	if (exchange == NULL)
 		return;
+	hm_connections_allow(&exchange->server->connections, exchange->watched, HM_HTTP_REQUEST_SECONDS);
 	(void)atomic_fetch_sub_explicit(&exchange->server->answer_bytes, exchange->answer_bytes,
 					memory_order_relaxed);
 	free(exchange->job.answer.body);

@@ -4,8 +4,8 @@
  *
  * One thread speaks to all clients and never waits for anything; two workers make the answers, one request
  * at a time each, while the request's connection is suspended.  One worker is for what takes long, so that a
- * page is answered while names are looked up for a profile.  A fourth thread notices where the client of
- * a suspended connection goes away.
+ * page is answered while names are looked up for a profile.  A fourth thread watches what those do not see:
+ * that a client takes too long, and that one has gone away while its connection is suspended.
  *
  * What nobody can exceed, each with an answer that says so:
  *	HM_HTTP_CONNECTIONS_MAX     connections; further ones wait in the kernel until one ends
@@ -15,6 +15,10 @@
  *	                            included (503)
  *	HM_HTTP_ANSWER_BYTES_MAX    answers that clients have not taken yet, all together (503)
  *	HM_HTTP_TIMEOUT_SECONDS     a connection on which nothing moves is closed
+ *	HM_HTTP_REQUEST_SECONDS     a request has to be there, its body included, so long after the connection
+ *	                            was made, or after the last answer on it; else it is closed
+ *	HM_HTTP_ANSWER_SECONDS      an answer has to be taken in this time, and a second more for each
+ *	                            HM_HTTP_ANSWER_RATE_BYTES of it; else its connection is closed
  */
 #ifndef HM_TOOLS_HTTP_SERVER_H
 #define HM_TOOLS_HTTP_SERVER_H
@@ -33,6 +37,9 @@ enum {
 	HM_HTTP_JOBS_MAX = 128,
 	HM_HTTP_ANSWER_BYTES_MAX = 256 << 20,
 	HM_HTTP_TIMEOUT_SECONDS = 15,
+	HM_HTTP_REQUEST_SECONDS = 30, /* twice the silence that is allowed */
+	HM_HTTP_ANSWER_SECONDS = 60,
+	HM_HTTP_ANSWER_RATE_BYTES = 16 << 10, /* a modem's; what is slower holds a connection for its sake */
 };
 
 enum hm_http_method { HM_HTTP_GET = 1, HM_HTTP_HEAD = 2, HM_HTTP_POST = 4 };

@@ -830,6 +830,37 @@ def test_hostile(place):
         contains("SIGINT: what it says", errors.decode(), r"ended by signal 2, after \d+ profiles")
 
 
+def test_slow_clients(place):
+    """Who moves a byte now and then is not silent, and is cut off all the same."""
+    with steps(place) as subject, Server(place, str(subject.pid)) as server:
+        begins = {"a request line": b"G", "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+                  "a body": b"POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+                  "a second request": b"GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localhost\r\n\r\nG"}
+        clients = {}
+        for name, begin in begins.items():
+            clients[name] = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+            clients[name].sendall(begin)
+        begun = time.monotonic()
+        while clients and time.monotonic() - begun < PATIENCE_SECONDS:
+            for name, client in list(clients.items()):
+                try:
+                    client.sendall(b"x")
+                    client.setblocking(False)
+                    ended = client.recv(65536) == b""
+                except BlockingIOError:
+                    ended = False
+                except ConnectionError:
+                    ended = True
+                client.setblocking(True)
+                if ended:
+                    client.close()
+                    del clients[name]
+            time.sleep(1)
+        equal("cut off: who sends drop by drop", list(clients), [])
+        check("cut off: not before its time", time.monotonic() - begun > 25)
+        equal("others are answered", server.ask("/debug/pprof/heap")[0], 200)
+
+
 def test_prometheus(place):
     """A real one, which scrapes the map example."""
     ledgers = os.path.join(place.path, "ledgers")
