@@ -23,6 +23,7 @@ struct hm_http_server {
 	struct hm_connections connections;
 	/* relaxed: a count; an answer that is let through at the limit does no harm */
 	_Atomic size_t answer_bytes;
+	size_t bodies_bytes; /* what all bodies have room for; of the daemon's thread alone */
 };
 
 enum stage { STAGE_HEADERS, STAGE_BODY, STAGE_WORKING, STAGE_DONE };
@@ -77,6 +78,14 @@ void hm_http_say(struct hm_http_answer *answer, unsigned int status, const char 
 	answer->is_pprof_error = status >= 400;
 }
 
+static void drop_body(struct exchange *exchange)
+{
+	free(exchange->body);
+	exchange->body = NULL;
+	exchange->server->bodies_bytes -= exchange->body_room;
+	exchange->body_room = 0;
+}
+
 static void add_headers(struct MHD_Response *response, const struct exchange *exchange)
 {
 	const struct hm_http_answer *const answer = &exchange->job.answer;
@@ -110,6 +119,7 @@ static enum MHD_Result send_answer(struct exchange *exchange)
 	struct hm_http_answer *const answer = &exchange->job.answer;
 	const size_t before = atomic_load_explicit(&server->answer_bytes, memory_order_relaxed);
 
+	drop_body(exchange); /* it has been read */
 	if (answer->body_bytes >
 	    HM_HTTP_ANSWER_BYTES_MAX -
 		    (before < HM_HTTP_ANSWER_BYTES_MAX ? before : HM_HTTP_ANSWER_BYTES_MAX))
@@ -268,26 +278,52 @@ static bool find_route(struct exchange *exchange, const char *method)
 	return true;
 }
 
-/* Returns false where the body is too long, and the answer says so. */
-static bool take_body(struct exchange *exchange, const char *data, size_t size_bytes)
+/* Makes room for so many bytes, at most HM_HTTP_BODY_BYTES_MAX.  False where there is none. */
+static bool grow_body(struct exchange *exchange, size_t needed_bytes)
 {
-	const size_t needed = exchange->job.request.body_bytes + size_bytes + 1;
+	size_t room = needed_bytes < 2048 ? 4096 : 2 * needed_bytes;
 
-	if (needed > HM_HTTP_BODY_BYTES_MAX)
+	if (room > HM_HTTP_BODY_BYTES_MAX)
+		room = HM_HTTP_BODY_BYTES_MAX;
+	if (exchange->server->bodies_bytes - exchange->body_room + room > HM_HTTP_BODIES_BYTES_MAX)
 		return false;
-	if (needed > exchange->body_room) {
-		const size_t room = needed < 4096 ? 4096 : 2 * needed;
-		char *const body = realloc(exchange->body, room);
 
-		if (body == NULL)
-			return false;
-		exchange->body = body;
-		exchange->body_room = room;
-	}
-	memcpy(exchange->body + needed - 1 - size_bytes, data, size_bytes);
-	exchange->body[needed - 1] = '\0';
-	exchange->job.request.body_bytes += size_bytes;
+	char *const body = realloc(exchange->body, room);
+
+	if (body == NULL)
+		return false;
+	exchange->server->bodies_bytes += room - exchange->body_room;
+	exchange->body = body;
+	exchange->body_room = room;
 	return true;
+}
+
+/*
+ * Takes a piece of the body.  Where that is not possible the answer says why, and the rest of the body is
+ * passed over: an answer cannot be given in a call with data.  So is every body that nobody reads.
+ */
+static void take_body(struct exchange *exchange, const char *data, size_t size_bytes)
+{
+	struct hm_http_request *const request = &exchange->job.request;
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	const size_t needed = request->body_bytes + size_bytes + 1;
+
+	if (request->method != HM_HTTP_POST || answer->status != 0)
+		return;
+	if (needed > HM_HTTP_BODY_BYTES_MAX)
+		hm_http_say(answer, MHD_HTTP_CONTENT_TOO_LARGE, "a body has at most %d bytes here",
+			    HM_HTTP_BODY_BYTES_MAX);
+	else if (needed > exchange->body_room && !grow_body(exchange, needed))
+		hm_http_say(answer, MHD_HTTP_SERVICE_UNAVAILABLE,
+			    "the bodies of other requests take %zu MiB already; try again",
+			    exchange->server->bodies_bytes >> 20);
+	if (answer->status != 0) {
+		drop_body(exchange);
+		return;
+	}
+	memcpy(exchange->body + request->body_bytes, data, size_bytes);
+	exchange->body[needed - 1] = '\0';
+	request->body_bytes += size_bytes;
 }
 
 /* ---- work ----------------------------------------------------------------------------------------- */
@@ -408,7 +444,7 @@ static void end_exchange(void *context, struct MHD_Connection *connection, void 
 	(void)atomic_fetch_sub_explicit(&exchange->server->answer_bytes, exchange->answer_bytes,
 					memory_order_relaxed);
 	free(exchange->job.answer.body);
-	free(exchange->body);
+	drop_body(exchange);
 	free(exchange->target);
 	free(exchange);
 	*state = NULL;
@@ -434,12 +470,8 @@ static enum MHD_Result advance(void *context, struct MHD_Connection *connection,
 		return MHD_YES; /* called again for the body, or for its absence */
 	}
 	if (*data_bytes == 0)
-		return exchange->job.answer.body == NULL ? begin_work(exchange) : send_answer(exchange);
-	/* An answer cannot be given in a call with data: the rest of a body that is too long is passed over.
-	 */
-	if (exchange->job.answer.body == NULL && !take_body(exchange, data, *data_bytes))
-		hm_http_say(&exchange->job.answer, MHD_HTTP_CONTENT_TOO_LARGE,
-			    "a body has at most %d bytes here", HM_HTTP_BODY_BYTES_MAX);
+		return exchange->job.answer.status == 0 ? begin_work(exchange) : send_answer(exchange);
+	take_body(exchange, data, *data_bytes);
 	*data_bytes = 0;
 	return MHD_YES;
 }

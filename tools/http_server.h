@@ -10,7 +10,8 @@
  * What nobody can exceed, each with an answer that says so:
  *	HM_HTTP_CONNECTIONS_MAX     connections; further ones wait in the kernel until one ends
  *	HM_HTTP_HEADER_BYTES_MAX    request line and headers together (431 or 414)
- *	HM_HTTP_BODY_BYTES_MAX      a request's body (413)
+ *	HM_HTTP_BODY_BYTES_MAX      a request's body (413); only that of a POST is kept
+ *	HM_HTTP_BODIES_BYTES_MAX    bodies of which the answer is not made yet, all together (503)
  *	HM_HTTP_JOBS_MAX            requests that a worker has before it, those that wait for their time
  *	                            included (503)
  *	HM_HTTP_ANSWER_BYTES_MAX    answers that clients have not taken yet, all together (503)
@@ -34,6 +35,7 @@ enum {
 	HM_HTTP_CONNECTIONS_MAX = 1024,
 	HM_HTTP_HEADER_BYTES_MAX = 32 << 10,
 	HM_HTTP_BODY_BYTES_MAX = 1 << 20,
+	HM_HTTP_BODIES_BYTES_MAX = 16 << 20,
 	HM_HTTP_JOBS_MAX = 128,
 	HM_HTTP_ANSWER_BYTES_MAX = 256 << 20,
 	HM_HTTP_TIMEOUT_SECONDS = 15,

@@ -830,6 +830,54 @@ def test_hostile(place):
         contains("SIGINT: what it says", errors.decode(), r"ended by signal 2, after \d+ profiles")
 
 
+def unread_bytes(port):
+    """What connections to this port have in their sockets that was not read by the server."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return sum(int(row[4].split(":")[1], 16) for row in rows if int(row[1].split(":")[1], 16) == port and row[3] != "0A")
+
+
+def test_bodies(place):
+    """Bodies that are all there but for their last byte."""
+    size = (1 << 20) - 1
+    with steps(place) as subject, Server(place, str(subject.pid)) as server:
+        server.ask("/debug/pprof/heap")
+
+        def send_bodies(request, count):
+            clients = []
+            for _ in range(count):
+                client = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+                client.sendall(b"%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" %
+                               (request, size) + b"+" * (size - 1))
+                clients.append(client)
+            wait_until(lambda: unread_bytes(server.port) == 0)
+            return clients
+
+        def end_bodies(clients):
+            statuses = []
+            for client in clients:
+                client.sendall(b"+")
+                answer = b""
+                while piece := client.recv(65536):
+                    answer += piece
+                client.close()
+                statuses.append(int(answer.split()[1]))
+            return statuses
+
+        before = resident(server.process.pid)
+        clients = send_bodies(b"GET /debug/pprof/cmdline", 100)
+        grown = resident(server.process.pid) - before
+        check("a body that nobody reads is not kept", grown < 32 << 20, grown)
+        equal("a body that nobody reads does no harm", set(end_bodies(clients)), {200})
+        clients = send_bodies(b"POST /debug/pprof/symbol", 100)
+        grown = resident(server.process.pid) - before
+        check("bodies are bounded together", grown < 48 << 20, grown)
+        statuses = end_bodies(clients)
+        check("bodies beyond the bound are refused", statuses.count(503) >= 100 - 16, statuses)
+        equal("others are taken", set(statuses), {200, 503})
+        equal("then all goes on", server.ask("/debug/pprof/symbol", "POST", "+" * size)[0], 200)
+
+
 def test_slow_clients(place):
     """Who moves a byte now and then is not silent, and is cut off all the same."""
     with steps(place) as subject, Server(place, str(subject.pid)) as server:
