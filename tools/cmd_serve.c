@@ -4,13 +4,13 @@
 #include "tools/http_server.h"
 #include "tools/input.h"
 #include "tools/serve.h"
+#include "tools/signals.h"
 #include "tools/verb.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -137,14 +137,6 @@ static void say_ready(const struct hm_serve *serve, const struct serve_options *
 	hm_next("curl %s%s/metrics", header, origin);
 }
 
-static void fill_signals(sigset_t *ret_signals)
-{
-	(void)sigemptyset(ret_signals);
-	(void)sigaddset(ret_signals, SIGINT);
-	(void)sigaddset(ret_signals, SIGTERM);
-	(void)sigaddset(ret_signals, SIGHUP);
-}
-
 /* Every connection is a descriptor; the usual soft limit is 1024 for the sake of select(), not used here. */
 static void raise_descriptor_limit(void)
 {
@@ -180,9 +172,9 @@ static int serve_until_signal(struct hm_serve *serve, const struct serve_options
 			    .token = options->token_file != NULL ? options->token : NULL },
 		.context = serve,
 	};
+	static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
 	struct hm_http_server *server = NULL;
 	char origin[HM_HOST_BYTES_MAX + 32];
-	sigset_t signals;
 	int descriptor = -1;
 	int signal_number = 0;
 	int error = hm_http_listen(options->address, &descriptor, &http.access.address,
@@ -192,9 +184,7 @@ static int serve_until_signal(struct hm_serve *serve, const struct serve_options
 		explain_listen(options->address, error);
 		return HM_EXIT_USAGE;
 	}
-	/* blocked before there are threads, so that they come here and nowhere else */
-	fill_signals(&signals);
-	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	const sigset_t signals = hm_signals_block(ending, sizeof(ending) / sizeof(ending[0]));
 	(void)signal(SIGPIPE, SIG_IGN);
 	raise_descriptor_limit();
 	error = hm_http_start(&http, descriptor, &server);

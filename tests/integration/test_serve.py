@@ -777,6 +777,34 @@ def unprivileged(place, subject):
     process.stderr.close()
 
 
+def test_ignored_signals(place):
+    """What `nohup` and a script's `&` have ignored stays ignored; the rest ends it."""
+    def ignore(*numbers):
+        return lambda: [signal.signal(number, signal.SIG_IGN) for number in numbers]
+
+    def is_pending(process, number):
+        with open(f"/proc/{process.pid}/status") as status:
+            return any(int(line.split()[1], 16) >> (number - 1) & 1
+                       for line in status if line.startswith(("SigPnd", "ShdPnd")))
+
+    with steps(place) as subject:
+        pid = str(subject.pid)
+        for name, arguments, status, said in (
+                ("serve", ("-l", "127.0.0.1:0", pid), 0, r"ended by signal 15"),
+                ("watch", ("--every", "0.05", pid), 128 + signal.SIGTERM, ""),
+                ("run", ("-o", ".", "sh", "-c", "echo ready; exec sleep 1000"), 128 + signal.SIGTERM, "")):
+            for number in signal.SIGHUP, signal.SIGINT:
+                process = subprocess.Popen([TOOL, name, *arguments], cwd=place.path, preexec_fn=ignore(number),
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=place.environment())
+                (process.stderr if name == "serve" else process.stdout).readline()
+                process.send_signal(number)
+                wait_until(lambda: not is_pending(process, number))
+                process.send_signal(signal.SIGTERM)
+                errors = process.communicate(timeout=PATIENCE_SECONDS)[1].decode()
+                equal(f"{name}: {number.name} is ignored, SIGTERM is not", process.returncode, status)
+                contains(f"{name}: {number.name}: what it says", errors, said)
+
+
 def resident(pid):
     with open(f"/proc/{pid}/status") as stream:
         return int(re.search(r"VmRSS:\s+(\d+)", stream.read())[1]) << 10
