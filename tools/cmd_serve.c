@@ -106,26 +106,30 @@ static bool read_token(struct serve_options *options)
 }
 
 /* "127.0.0.1:6060", "[::1]:6060". */
-static void format_origin(const struct hm_host *address, bool is_any, char *ret_text, size_t text_bytes)
+static void format_place(const char *name, unsigned int port, char *ret_text, size_t text_bytes)
 {
-	const char *const name = is_any ? "localhost" : address->name;
 	const bool is_ipv6 = strchr(name, ':') != NULL;
 
-	(void)snprintf(ret_text, text_bytes, "http://%s%s%s:%u", is_ipv6 ? "[" : "", name, is_ipv6 ? "]" : "",
-		       (unsigned int)address->port);
+	(void)snprintf(ret_text, text_bytes, "%s%s%s:%u", is_ipv6 ? "[" : "", name, is_ipv6 ? "]" : "", port);
 }
 
-static void say_ready(const struct hm_serve *serve, const struct serve_options *options, const char *origin,
+static void say_ready(const struct hm_serve *serve, const struct serve_options *options,
 		      const struct hm_http_access *access)
 {
+	const struct hm_host *const address = &access->address;
 	const bool is_directory = serve->targets.kind == HM_TARGETS_DIRECTORY;
 	const char *const header = options->token_file != NULL ? "-H \"Authorization: Bearer TOKEN\" " : "";
 
-	if (!hm_host_is_loopback(access->address.name))
-		hm_warn("%s:%u can be reached from other machines: whoever does sees the program's functions "
-			"and "
-			"command line%s",
-			access->address.name, (unsigned int)access->address.port,
+	char place[HM_HOST_BYTES_MAX + 16];
+	char origin[HM_HOST_BYTES_MAX + 32] = "http://";
+
+	format_place(address->name, address->port, place, sizeof(place));
+	format_place(access->is_any_address ? "localhost" : address->name, address->port,
+		     origin + strlen(origin), sizeof(origin) - strlen(origin));
+	if (!hm_host_is_loopback(address->name))
+		hm_warn("%s can be reached from other machines: whoever does sees the program's functions "
+			"and command line%s",
+			place,
 			options->token_file != NULL ? ", if he has the token" : "; consider --token-file");
 	hm_say("serving %s at %s/", serve->targets.argument, origin);
 	if (options->token_file != NULL)
@@ -174,7 +178,6 @@ static int serve_until_signal(struct hm_serve *serve, const struct serve_options
 	};
 	static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
 	struct hm_http_server *server = NULL;
-	char origin[HM_HOST_BYTES_MAX + 32];
 	int descriptor = -1;
 	int signal_number = 0;
 	int error = hm_http_listen(options->address, &descriptor, &http.access.address,
@@ -192,8 +195,7 @@ static int serve_until_signal(struct hm_serve *serve, const struct serve_options
 		hm_fail("the server cannot be started: %s", strerror(-error));
 		return HM_EXIT_USAGE;
 	}
-	format_origin(&http.access.address, http.access.is_any_address, origin, sizeof(origin));
-	say_ready(serve, options, origin, &http.access);
+	say_ready(serve, options, &http.access);
 	while (sigwait(&signals, &signal_number) != 0)
 		;
 	hm_http_stop(server);

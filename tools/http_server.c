@@ -193,7 +193,11 @@ static bool is_host_known(const struct exchange *exchange, const char *name)
 	for (size_t i = 0; i < access->host_name_count; i++)
 		if (hm_host_is_same(name, access->host_names[i]))
 			return true;
-	return access->is_any_address && is_address_reached(exchange, name);
+	if (!access->is_any_address)
+		return false;
+	/* the addresses for all of them, which a client may name to reach this machine */
+	return hm_host_is_same(name, "0.0.0.0") || hm_host_is_same(name, "::") ||
+	       is_address_reached(exchange, name);
 }
 
 static bool check_host(struct exchange *exchange, const char *version)

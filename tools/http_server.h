@@ -106,7 +106,8 @@ struct hm_http_options {
 struct hm_http_server;
 
 /*
- * Begins to listen.  `text` is an address as hm_host_parse takes it; an empty name is every address.
+ * Begins to listen.  `text` is an address as hm_host_parse takes it; an empty name, or "[::]", is every
+ * address, of IPv4 and of IPv6.  Where there is no IPv6 an empty name is every one of IPv4.
  * On success *ret_descriptor is the caller's, and *ret_address says where it really listens.
  * Returns 0, -EINVAL where `text` is no address, -ENOENT where the name is not known, or a negative errno.
  */

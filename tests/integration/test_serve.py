@@ -728,8 +728,52 @@ def test_access(place):
         with Server(place, "-l", "[::1]:0", str(subject.pid)) as server:
             contains("IPv6: the ready line", server.messages, r"at http://\[::1\]:\d+/")
             lacks("IPv6 loopback: no warning", server.messages, "warning")
+        everywhere(place, subject)
         if os.geteuid() == 0:
             unprivileged(place, subject)
+
+
+# A machine that has no IPv6.
+NO_IPV6 = r"""
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int socket(int domain, int type, int protocol)
+{
+	if (domain != AF_INET6)
+		return syscall(SYS_socket, domain, type, protocol);
+	errno = EAFNOSUPPORT;
+	return -1;
+}
+"""
+
+
+def everywhere(place, subject):
+    """No address, or that of all."""
+    def status(server, address, host):
+        connection = http.client.HTTPConnection(address, server.port, timeout=PATIENCE_SECONDS)
+        connection.request("GET", "/metrics", headers={"Host": host})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    for address in ":0", "[]:0", "[::]:0":
+        with Server(place, "-l", address, str(subject.pid)) as server:
+            contains(f"-l {address}: warning", server.messages, r"warning: \[::\]:\d+ can be reached from other machines")
+            contains(f"-l {address}: the ready line", server.messages, r"at http://localhost:\d+/")
+            for reached, host, expected in (("127.0.0.1", "127.0.0.1", 200), ("::1", "[::1]:1", 200), ("127.0.0.1", "0.0.0.0", 200),
+                                            ("127.0.0.1", "[::]", 200), ("127.0.0.1", "evil.example", 403),
+                                            ("::1", "10.0.0.1", 403), ("127.0.0.1", "[::ffff:127.0.0.1]", 200)):
+                equal(f"-l {address}: {host} at {reached}", status(server, reached, host), expected)
+            _, _, errors = place.run("serve", "-l", f":{server.port}", str(subject.pid))
+            contains(f"-l {address}: no second one", errors, "something else listens there")
+    library = os.path.join(place.path, "no_ipv6.so")
+    compile_c(NO_IPV6, library, "-shared", "-fPIC")
+    with Server(place, "-l", ":0", str(subject.pid), LD_PRELOAD=library,
+                ASAN_OPTIONS="verify_asan_link_order=0") as server:
+        contains("no IPv6: warning", server.messages, r"warning: 0\.0\.0\.0:\d+ can be reached")
+        equal("no IPv6: IPv4", status(server, "127.0.0.1", "127.0.0.1"), 200)
 
 
 def unprivileged(place, subject):
