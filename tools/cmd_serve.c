@@ -26,7 +26,8 @@ enum {
 
 struct serve_options {
 	const char *address;
-	const char *host_names[HOST_NAMES_MAX];
+	struct hm_host hosts[HOST_NAMES_MAX];
+	const char *host_names[HOST_NAMES_MAX]; /* of these */
 	size_t host_name_count;
 	const char *token_file; /* NULL: none */
 	char token[TOKEN_BYTES_MAX];
@@ -34,17 +35,17 @@ struct serve_options {
 
 static bool add_host_name(struct serve_options *options, const char *name)
 {
-	struct hm_host host;
+	struct hm_host *const host = &options->hosts[options->host_name_count];
 
-	if (!hm_host_parse(name, &host) || host.name[0] == '\0' || host.has_port) {
-		hm_fail("--allow-host %s: not the name of a host, without a port", name);
-		return false;
-	}
 	if (options->host_name_count == HOST_NAMES_MAX) {
 		hm_fail("--allow-host: at most %d names", HOST_NAMES_MAX);
 		return false;
 	}
-	options->host_names[options->host_name_count++] = name;
+	if (!hm_host_parse(name, host) || host->name[0] == '\0' || host->has_port) {
+		hm_fail("--allow-host %s: not the name of a host, without a port", name);
+		return false;
+	}
+	options->host_names[options->host_name_count++] = host->name;
 	return true;
 }
 

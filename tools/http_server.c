@@ -14,7 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_BYTES_MAX = 4096 };
+enum {
+	PATH_BYTES_MAX = 4096,
+	LOCATION_BYTES_MAX = 8192,
+	HOST_BYTES_MAX = HM_HOST_BYTES_MAX + 8, /* with brackets and a port */
+};
 
 struct hm_http_server {
 	struct hm_http_options options;
@@ -37,10 +41,13 @@ struct exchange {
 	struct MHD_Connection *connection; /* borrowed */
 	struct hm_connection *watched;     /* borrowed: the same, as hm_connections knows it */
 	char *target;                      /* owned */
+	const char *local_target;          /* points into it: without the authority */
 	char *body;                        /* owned; of body_room bytes */
 	size_t body_room;
 	size_t answer_bytes; /* that are counted in the server */
 	enum stage stage;    /* written by a worker before it resumes the connection, else by its thread */
+	char host[HOST_BYTES_MAX];      /* the header */
+	char authority[HOST_BYTES_MAX]; /* of a target in absolute form; else "" */
 	char path[PATH_BYTES_MAX];
 };
 
@@ -49,6 +56,7 @@ struct exchange {
 void hm_http_give(struct hm_http_answer *answer, const char *content_type, void *body, size_t body_bytes)
 {
 	free(answer->body);
+	free(answer->location);
 	*answer = (struct hm_http_answer){
 		.status = MHD_HTTP_OK,
 		.content_type = content_type,
@@ -106,6 +114,8 @@ static void add_headers(struct MHD_Response *response, const struct exchange *ex
 							      (exchange->route->methods & HM_HTTP_POST) != 0
 						      ? "GET, HEAD, POST"
 						      : "GET, HEAD");
+	if (answer->location != NULL)
+		(void)MHD_add_response_header(response, "Location", answer->location);
 	if (answer->file_name != NULL) {
 		(void)snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s\"",
 			       answer->file_name);
@@ -200,17 +210,12 @@ static bool is_host_known(const struct exchange *exchange, const char *name)
 	       is_address_reached(exchange, name);
 }
 
-static bool check_host(struct exchange *exchange, const char *version)
+static bool check_name(struct exchange *exchange, const char *text)
 {
 	struct hm_http_answer *const answer = &exchange->job.answer;
-	const char *const text = header_of(exchange, "Host");
 	struct hm_host host;
-	unsigned int count = 0;
 
-	(void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_host, &count);
-	if (count == 0 && strcmp(version, "HTTP/1.0") == 0)
-		return true; /* no browser */
-	if (count != 1 || !hm_host_parse(text, &host) || host.name[0] == '\0') {
+	if (!hm_host_parse(text, &host) || host.name[0] == '\0') {
 		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the request needs one Host header, with a name");
 		return false;
 	}
@@ -223,6 +228,31 @@ static bool check_host(struct exchange *exchange, const char *version)
 	}
 	exchange->job.request.host = text;
 	return true;
+}
+
+/*
+ * The Host header has to be there but in HTTP/1.0, which no browser speaks.  A target that says where it goes
+ * itself overrides it; nobody has to be sure which of them a browser lets a page choose, so both are judged.
+ */
+static bool check_host(struct exchange *exchange, const char *version)
+{
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	unsigned int count = 0;
+
+	(void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_host, &count);
+	if (count > 1 || (count == 0 && strcmp(version, "HTTP/1.0") != 0) ||
+	    !hm_http_trim(header_of(exchange, "Host"), exchange->host, sizeof(exchange->host))) {
+		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the request needs one Host header, with a name");
+		return false;
+	}
+	if (count == 1 && !check_name(exchange, exchange->host))
+		return false;
+	if (!hm_http_target(exchange->target, exchange->authority, sizeof(exchange->authority),
+			    &exchange->local_target)) {
+		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the path cannot be understood");
+		return false;
+	}
+	return exchange->authority[0] == '\0' || check_name(exchange, exchange->authority);
 }
 
 static bool check_token(struct exchange *exchange)
@@ -247,32 +277,74 @@ static bool is_path_of(const struct hm_http_route *route, const char *path)
 	return strcmp(path, route->path) == 0;
 }
 
-static bool find_route(struct exchange *exchange, const char *method)
+static const struct hm_http_route *route_of(const struct exchange *exchange, const char *path)
+{
+	const struct hm_http_route *route = exchange->server->options.routes;
+
+	while (route->path != NULL && !is_path_of(route, path))
+		route++;
+	return route->path != NULL ? route : NULL;
+}
+
+/* Whether the path is another spelling of one that there is: the answer then sends the client there. */
+static bool send_on(struct exchange *exchange)
+{
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	char clean[PATH_BYTES_MAX + 1];
+	bool is_other = hm_http_clean_path(exchange->path, clean);
+
+	if (route_of(exchange, clean) == NULL) {
+		strcat(clean, "/");
+		is_other = true;
+	}
+	if (!is_other || route_of(exchange, clean) == NULL)
+		return false;
+
+	char *const location = malloc(LOCATION_BYTES_MAX);
+
+	if (location == NULL ||
+	    !hm_http_location(clean, exchange->job.request.query, location, LOCATION_BYTES_MAX)) {
+		free(location);
+		hm_http_say(answer, MHD_HTTP_URI_TOO_LONG, "this is at another path, and the query too long");
+		return true;
+	}
+	hm_http_say(answer, MHD_HTTP_MOVED_PERMANENTLY, "this is at %s", location);
+	answer->location = location;
+	return true;
+}
+
+static enum hm_http_method method_of(const char *name)
 {
 	static const struct {
 		const char *name;
 		enum hm_http_method method;
 	} methods[] = { { "GET", HM_HTTP_GET }, { "HEAD", HM_HTTP_HEAD }, { "POST", HM_HTTP_POST } };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (strcmp(name, methods[i].name) == 0)
+			return methods[i].method;
+	return 0;
+}
+
+static bool find_route(struct exchange *exchange, const char *method)
+{
 	struct hm_http_request *const request = &exchange->job.request;
 	struct hm_http_answer *const answer = &exchange->job.answer;
 
-	if (!hm_http_path(exchange->target, exchange->path, sizeof(exchange->path))) {
+	if (!hm_http_path(exchange->local_target, exchange->path, sizeof(exchange->path))) {
 		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the path cannot be understood");
 		return false;
 	}
 	request->path = exchange->path;
-	request->query = hm_http_query(exchange->target);
-	exchange->route = exchange->server->options.routes;
-	while (exchange->route->path != NULL && !is_path_of(exchange->route, request->path))
-		exchange->route++;
-	if (exchange->route->path == NULL) {
-		exchange->route = NULL;
+	request->query = hm_http_query(exchange->local_target);
+	if (send_on(exchange))
+		return false;
+	exchange->route = route_of(exchange, request->path);
+	if (exchange->route == NULL) {
 		hm_http_say(answer, MHD_HTTP_NOT_FOUND, "nothing is here; / lists what is");
 		return false;
 	}
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (strcmp(method, methods[i].name) == 0)
-			request->method = methods[i].method;
+	request->method = method_of(method);
 	if ((exchange->route->methods & request->method) == 0) {
 		hm_http_say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "only %s here",
 			    (exchange->route->methods & HM_HTTP_POST) != 0 ? "GET, HEAD and POST"
@@ -448,6 +520,7 @@ static void end_exchange(void *context, struct MHD_Connection *connection, void 
 	(void)atomic_fetch_sub_explicit(&exchange->server->answer_bytes, exchange->answer_bytes,
 					memory_order_relaxed);
 	free(exchange->job.answer.body);
+	free(exchange->job.answer.location);
 	drop_body(exchange);
 	free(exchange->target);
 	free(exchange);

@@ -50,7 +50,7 @@ struct hm_http_request {
 	enum hm_http_method method;
 	const char *path;  /* decoded */
 	const char *query; /* as it was sent */
-	const char *host;  /* the Host header, which has been checked; "" where there is none */
+	const char *host;  /* what it was sent to, which has been checked; "" where that is not said */
 	const char *body;  /* terminated; body_bytes without the terminator */
 	size_t body_bytes;
 };
@@ -62,6 +62,7 @@ struct hm_http_answer {
 	bool is_pprof_error;   /* go tool pprof prints the text of such an error, not of others */
 	char *body;            /* owned; from malloc */
 	size_t body_bytes;
+	char *location; /* owned; from malloc; NULL: none */
 };
 
 /* A request while a worker has it. */
@@ -98,7 +99,11 @@ struct hm_http_access {
 };
 
 struct hm_http_options {
-	const struct hm_http_route *routes; /* borrowed; the first that fits; ended by path NULL */
+	/*
+	 * Borrowed; the first that fits; ended by path NULL.  As in Go's mux, who asks for "/a//b", "/a/./b" or
+	 * "/x/../a/b" is sent on to "/a/b" where that is a route, and to "/a/b/" where only that is one.
+	 */
+	const struct hm_http_route *routes;
 	struct hm_http_access access;
 	void *context; /* borrowed by the routes */
 };

@@ -163,6 +163,13 @@ class Server:
         connection.close()
         return response.status, response.headers, content
 
+    def follow(self, path):
+        """As ask, at where it is sent on to."""
+        answer = self.ask(path)
+        while answer[0] == 301:
+            answer = self.ask(answer[1]["Location"])
+        return answer
+
     def text(self, path, **headers):
         status, _, content = self.ask(path, **headers)
         return status, content.decode("utf-8", "replace")
@@ -334,6 +341,17 @@ def test_pprof(place):
             contains(f"{path}: text", content.decode(), reason)
             equal(f"{path}: pprof prints it", (headers["X-Go-Pprof"], headers["Content-Type"]),
                   ("1", "text/plain; charset=utf-8"))
+        for path, location in (("//debug/pprof/heap", "/debug/pprof/heap"), ("/debug//pprof/./heap?a=%20b&c", "/debug/pprof/heap?a=%20b&c"),
+                               ("/debug/pprof/../vars", "/debug/vars"), ("/debug/pprof?pid=1", "/debug/pprof/?pid=1"),
+                               ("//debug/pprof", "/debug/pprof/"), ("//evil.example/..//metrics", "/metrics"),
+                               ("/.//debug/pprof/%5C%0D%0A", "/debug/pprof/%5C%0D%0A")):
+            got, headers, _ = server.ask(path)
+            equal(f"{path}: sent on, as by Go", (got, headers["Location"]), (301, location))
+        for path in ("//", "/debug//pprof/."):
+            equal(f"{path}: leads there at last", server.follow(path)[0], 200)
+        for path in ("/debug", "//evil.example", "/debug/pprof/heap//", "/metrics/"):
+            equal(f"{path}: is not another path", server.follow(path)[0], 404)
+        contains("an encoded key", server.text("/debug/pprof/heap?%64ebug=1")[1], r"^heap profile: ")
         result = subprocess.run(["go", "tool", "pprof", "-top", server.origin], capture_output=True, text=True)
         contains("pprof without a path is told what to type", result.stderr, r"go tool pprof http://.*/debug/pprof/heap")
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
@@ -695,7 +713,7 @@ def test_access(place):
         with Server(place, "--allow-host", "Profiles.example", str(subject.pid)) as server:
             for host, status in (("localhost", 200), ("LOCALHOST:1", 200), ("x.localhost", 200), ("127.0.0.1", 200),
                                  ("127.1.2.3:80", 200), ("[::1]:99", 200), ("profiles.EXAMPLE:443", 200),
-                                 ("profiles.example.", 200), ("evil.example", 403), ("localhost.evil.example", 403),
+                                 ("profiles.example.", 200), ("profiles.example.:", 200), ("evil.example", 403), ("localhost.evil.example", 403),
                                  ("127.0.0.1.evil.example", 403), ("10.0.0.1", 403), ("[::1", 400), ("", 400),
                                  ("a b", 400), ("localhost:x", 400), ("localhost:99999", 400), ("a" * 300, 400)):
                 equal(f"Host {host[:40]!r}: status", server.text("/metrics", Host=host)[0], status)
@@ -703,8 +721,15 @@ def test_access(place):
             contains("two hosts", server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n"), r"^HTTP/1\.1 400")
             contains("no host", server.raw(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), r"^HTTP/1\.1 400")
             contains("no host in HTTP/1.0", server.raw(b"GET /metrics HTTP/1.0\r\n\r\n"), r"^HTTP/1\.. 200")
-            contains("another's target",
-                     server.raw(b"GET http://evil/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), r"^HTTP/1\.1 400")
+            for target, host, status in (
+                    (b"http://127.0.0.1:1/metrics", b"localhost", 200), (b"HTTP://profiles.example/metrics", b"localhost", 200),
+                    (b"http://[::1]", b"localhost", 200), (b"http://localhost?pid=x", b"localhost", 200),
+                    (b"http://evil/", b"localhost", 403), (b"http://localhost/", b"evil", 403), (b"http://a@localhost/", b"localhost", 400),
+                    (b"http:///metrics", b"localhost", 400), (b"https://localhost/", b"localhost", 400), (b"*", b"localhost", 400),
+                    (b"/metrics", b"localhost ", 200), (b"/metrics", b" \tlocalhost:1\t ", 200), (b"/metrics", b"localhost:", 200)):
+                answer = server.raw(b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (target, host))
+                contains(f"{target} at {host}", answer, rf"^HTTP/1\.1 {status} ")
+            contains("another's target without a host", server.raw(b"GET http://evil/ HTTP/1.0\r\n\r\n"), r"^HTTP/1\.. 403")
             lacks("loopback: no warning", server.messages, "warning")
         token = os.path.join(place.path, "token")
         with open(token, "w") as stream:
@@ -713,7 +738,7 @@ def test_access(place):
         with Server(place, "--token-file", "token", str(subject.pid)) as server:
             contains("token for all to read: warning", server.messages, r"warning: --token-file token: others may read")
             for authorization, status in (("", 401), ("Bearer", 401), ("Bearer s3cre", 401), ("Bearer s3crets3cret", 401),
-                                          ("Bearer s3cretx", 401), ("s3cret", 401), ("Bearer s3cret", 200),
+                                          ("Bearer s3cretx", 401), ("Bearer  s3cret \t", 200), ("s3cret", 401), ("Bearer s3cret", 200),
                                           ("bearer s3cret", 200)):
                 equal(f"{authorization!r}: status", server.text("/metrics", Authorization=authorization)[0], status)
             status, headers, _ = server.ask("/metrics")
@@ -721,6 +746,9 @@ def test_access(place):
         os.chmod(token, 0o600)
         with Server(place, "--token-file", "token", str(subject.pid)) as server:
             lacks("token for us alone: no warning", server.messages, "warning")
+        with Server(place, "--allow-host", "[fe80::1]", "--allow-host", "A.example.", str(subject.pid)) as server:
+            equal("--allow-host of an address", server.text("/metrics", Host="[fe80::1]:1")[0], 200)
+            equal("--allow-host with a dot at its end", server.text("/metrics", Host="a.example")[0], 200)
         with Server(place, "-l", "0.0.0.0:0", str(subject.pid)) as server:
             contains("all addresses: warning", server.messages, r"warning: 0\.0\.0\.0:\d+ can be reached from other machines")
             equal("all addresses: the one that was reached", server.text("/metrics", Host="127.0.0.1")[0], 200)
