@@ -7,7 +7,6 @@
 #include "tools/signals.h"
 #include "tools/verb.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -15,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -73,37 +73,57 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv,
 	return true;
 }
 
-/* The first line of the file, blanks at its end cut off. */
+static void warn_readable(const char *path, int descriptor)
+{
+	struct stat status;
+
+	if (fstat(descriptor, &status) == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		hm_warn("--token-file %s: others may read it too; chmod 600 %s", path, path);
+}
+
+/* The first bytes of the file, which may be a pipe.  Returns how many, or a negative errno. */
+static ssize_t read_file(const char *path, char *ret_bytes, size_t size_bytes)
+{
+	const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t count = 0;
+	ssize_t size = 0;
+
+	if (descriptor < 0)
+		return -errno;
+	while (count < (ssize_t)size_bytes &&
+	       (size = read(descriptor, ret_bytes + count, size_bytes - (size_t)count)) > 0)
+		count += size;
+	if (size < 0)
+		count = -errno;
+	else
+		warn_readable(path, descriptor);
+	(void)close(descriptor);
+	return count;
+}
+
 static bool read_token(struct serve_options *options)
 {
-	const int descriptor = open(options->token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	struct stat status;
-	ssize_t size = -1;
+	static const char *const reasons[] = {
+		[HM_TOKEN_EMPTY] = "its first line is empty, so there is no token in it",
+		[HM_TOKEN_LONG] = "its first line is longer than a token may be",
+		[HM_TOKEN_BAD] =
+			"its first line has a blank, a NUL or another control character inside, which no "
+			"token may have",
+	};
+	char bytes[TOKEN_BYTES_MAX];
+	const ssize_t count = read_file(options->token_file, bytes, sizeof(bytes));
 
-	if (descriptor >= 0) {
-		size = read(descriptor, options->token, sizeof(options->token) - 1);
-		if (size >= 0 && fstat(descriptor, &status) == 0 &&
-		    (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-			hm_warn("--token-file %s: others may read it too; chmod 600 %s", options->token_file,
-				options->token_file);
-	}
-	if (size < 0)
-		hm_fail("--token-file %s: %s", options->token_file, strerror(errno));
-	if (descriptor >= 0)
-		(void)close(descriptor);
-	if (size < 0)
+	if (count < 0) {
+		hm_fail("--token-file %s: %s", options->token_file, strerror((int)-count));
 		return false;
-	options->token[size] = '\0';
-	size_t length = strcspn(options->token, "\r\n");
-	while (length > 0 && isspace((unsigned char)options->token[length - 1]))
-		length--;
-	options->token[length] = '\0';
-	if (length > 0 && (size_t)size < sizeof(options->token) - 1)
-		return true;
-	hm_fail("--token-file %s: %s", options->token_file,
-		length > 0 ? "longer than a token may be"
-			   : "its first line is empty, so there is no token in it");
-	return false;
+	}
+
+	const enum hm_token token = hm_token_parse(bytes, (size_t)count, (size_t)count < sizeof(bytes),
+						   options->token, sizeof(options->token));
+
+	if (token != HM_TOKEN_FOUND)
+		hm_fail("--token-file %s: %s", options->token_file, reasons[token]);
+	return token == HM_TOKEN_FOUND;
 }
 
 /* "127.0.0.1:6060", "[::1]:6060". */

@@ -293,6 +293,32 @@ bool hm_host_is_same(const char *name, const char *other)
 	       IN6_ARE_ADDR_EQUAL(&left, &right);
 }
 
+enum hm_token hm_token_parse(const char *bytes, size_t count, bool is_whole, char *ret_token,
+			     size_t token_bytes)
+{
+	size_t first = 0;
+	size_t end = 0;
+
+	while (end < count && bytes[end] != '\r' && bytes[end] != '\n')
+		end++;
+	if (end == count && !is_whole)
+		return HM_TOKEN_LONG;
+	while (first < end && isspace((unsigned char)bytes[first]))
+		first++;
+	while (end > first && isspace((unsigned char)bytes[end - 1]))
+		end--;
+	if (first == end)
+		return HM_TOKEN_EMPTY;
+	if (end - first >= token_bytes)
+		return HM_TOKEN_LONG;
+	for (size_t i = first; i < end; i++)
+		if (iscntrl((unsigned char)bytes[i]) || isspace((unsigned char)bytes[i]))
+			return HM_TOKEN_BAD;
+	memcpy(ret_token, bytes + first, end - first);
+	ret_token[end - first] = '\0';
+	return HM_TOKEN_FOUND;
+}
+
 bool hm_bearer_matches(const char *authorization, const char *token)
 {
 	static const char scheme[] = "Bearer ";

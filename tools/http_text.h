@@ -71,6 +71,21 @@ bool hm_host_is_loopback(const char *name);
 /* Whether two names are the same host: equal but for case, or two spellings of one IP address. */
 bool hm_host_is_same(const char *name, const char *other);
 
+enum hm_token {
+	HM_TOKEN_FOUND,
+	HM_TOKEN_EMPTY,
+	HM_TOKEN_LONG,
+	HM_TOKEN_BAD, /* with a blank, NUL or another control character inside: no header could hold it */
+};
+
+/*
+ * The token in the first line of a file, of which these are the first bytes: without the blanks around it.
+ * HM_TOKEN_LONG where neither the line nor the file, of which all `is_whole`, ends within them, or where it
+ * does not fit.
+ */
+enum hm_token hm_token_parse(const char *bytes, size_t count, bool is_whole, char *ret_token,
+			     size_t token_bytes);
+
 /*
  * Whether an Authorization header is "Bearer TOKEN", with whatever blanks around the token.  The time it takes depends on the header alone, so it
  * does not tell how much of a guess was right.

@@ -248,6 +248,11 @@ def test_command_line(place):
     refused("serve with no token file", "serve", "--token-file", "nothing", ".", expect=r"No such file")
     open(os.path.join(place.path, "empty"), "w").close()
     refused("serve with an empty token", "serve", "--token-file", "empty", ".", expect=r"first line is empty")
+    for name, content, reason in (("NUL", b"s3\0cret\n", "a NUL"), ("blank", b"s3 cret\n", "a blank"),
+                                  ("end", b"s" * 5000 + b"\n", "longer than a token may be")):
+        with open(os.path.join(place.path, "token"), "wb") as stream:
+            stream.write(content)
+        refused(f"serve with a token's {name}", "serve", "--token-file", "token", ".", expect=reason)
     with open(os.path.join(place.path, "x.pb.gz"), "wb") as stream:
         stream.write(gzip.compress(b""))
     refused("serve of a profile", "serve", "x.pb.gz", expect=r"go tool pprof -http=: x\.pb\.gz")
@@ -744,8 +749,12 @@ def test_access(place):
             status, headers, _ = server.ask("/metrics")
             equal("no token", (status, headers["WWW-Authenticate"]), (401, 'Bearer realm="heapmark"'))
         os.chmod(token, 0o600)
-        with Server(place, "--token-file", "token", str(subject.pid)) as server:
-            lacks("token for us alone: no warning", server.messages, "warning")
+        for name, content in (("blanks before it", b" \t s3cret\n"), ("much behind it", b"s3cret\n" + b"#" * 5000)):
+            with open(token, "wb") as stream:
+                stream.write(content)
+            with Server(place, "--token-file", "token", str(subject.pid)) as server:
+                lacks(f"token with {name}, for us alone: no warning", server.messages, "warning")
+                equal(f"token with {name}: status", server.text("/metrics", Authorization="Bearer s3cret")[0], 200)
         with Server(place, "--allow-host", "[fe80::1]", "--allow-host", "A.example.", str(subject.pid)) as server:
             equal("--allow-host of an address", server.text("/metrics", Host="[fe80::1]:1")[0], 200)
             equal("--allow-host with a dot at its end", server.text("/metrics", Host="a.example")[0], 200)

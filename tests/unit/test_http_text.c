@@ -279,6 +279,43 @@ static void test_loopback(void)
 	CHECK(!hm_host_is_same("a", "b"));
 }
 
+static void test_token_files(void)
+{
+#define TEXT(text) text, sizeof(text) - 1
+	static const struct {
+		const char *bytes;
+		size_t count;
+		enum hm_token found;
+		const char *token;
+		bool is_cut;
+	} rows[] = {
+		{ TEXT("s3cret"), HM_TOKEN_FOUND, "s3cret", false },
+		{ TEXT("s3cret\n"), HM_TOKEN_FOUND, "s3cret", true },
+		{ TEXT("s3cret\r\nmore\0x"), HM_TOKEN_FOUND, "s3cret", true },
+		{ TEXT(" \t s3cret\t \n"), HM_TOKEN_FOUND, "s3cret", true },
+		{ TEXT("\xc3\xa4\n"), HM_TOKEN_FOUND, "\xc3\xa4", true },
+		{ TEXT("1234567\n"), HM_TOKEN_FOUND, "1234567", false },
+		{ TEXT("12345678\n"), HM_TOKEN_LONG, "", false },
+		{ TEXT("s3cret"), HM_TOKEN_LONG, "", true },
+		{ TEXT(""), HM_TOKEN_EMPTY, "", false },
+		{ TEXT("\ns3cret"), HM_TOKEN_EMPTY, "", false },
+		{ TEXT(" \t\r\n"), HM_TOKEN_EMPTY, "", false },
+		{ TEXT("s3 cret\n"), HM_TOKEN_BAD, "", false },
+		{ TEXT("s3\0cret\n"), HM_TOKEN_BAD, "", false },
+		{ TEXT("\0\n"), HM_TOKEN_BAD, "", false },
+		{ TEXT("s3\x7f\n"), HM_TOKEN_BAD, "", false },
+	};
+#undef TEXT
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char token[8] = "";
+
+		CHECK_EQ(hm_token_parse(rows[i].bytes, rows[i].count, !rows[i].is_cut, token, sizeof(token)),
+			 rows[i].found);
+		CHECK_STR(token, rows[i].token);
+	}
+}
+
 static void test_tokens(void)
 {
 	static const struct {
@@ -316,6 +353,7 @@ int main(void)
 	test_queries();
 	test_hosts();
 	test_loopback();
+	test_token_files();
 	test_tokens();
 	return check_result();
 }
