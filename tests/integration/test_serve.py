@@ -1156,6 +1156,50 @@ def widest(frame):
     return max(len(line.rstrip("\r")) for line in lines)
 
 
+def displayed(text, rows, columns):
+    """What a terminal shows of this, that was full of X before."""
+    cells = [["X"] * columns for _ in range(rows)]
+    row = column = 0
+    for sequence, letter in re.findall(r"\x1b\[([^A-Za-z]*[A-Za-z])|([^\x1b])", text):
+        if letter == "\r":
+            column = 0
+        elif letter == "\n":
+            row += 1
+        elif letter:
+            if column == columns:  # only now: the cursor stays on the last one
+                row, column = row + 1, 0
+        if row == rows:
+            cells, row = cells[1:] + [[" "] * columns], rows - 1
+        if letter not in ("", "\r", "\n"):
+            cells[row][column] = letter
+            column += 1
+        if sequence == "H":
+            row = column = 0
+        elif sequence in ("K", "J"):
+            here = min(column, columns - 1)
+            cells[row][here:] = [" "] * (columns - here)
+            if sequence == "J":
+                cells[row + 1:] = [[" "] * columns for _ in cells[row + 1:]]
+    return ["".join(line).rstrip() for line in cells]
+
+
+def test_watch_small_screen(place):
+    """Nothing wraps and nothing moves up, however small the terminal."""
+    with steps(place) as subject:
+        labels = [f"steps[{subject.pid}]", "         @", "rss ", "inuse ", "alloc ", "free ", "live ", "threads "]
+        for rows, columns in ((24, 80), (9, 80), (8, 80), (7, 80), (3, 52), (1, 80), (12, 20), (8, 26), (5, 12), (2, 3), (1, 1)):
+            screen = Screen(place, "watch", "--every", "0.05", str(subject.pid), rows=rows, columns=columns)
+            for _ in range(4):  # the first was perhaps drawn before the terminal had its size
+                screen.read_until(r"\x1b\[H")
+            frame = "\x1b[H" + screen.read_until(r"(?=\x1b\[H)")
+            shown = displayed(frame, rows, columns)
+            expected = [label[:columns].rstrip() for label in labels[:rows]] + [""] * (rows - len(labels))
+            equal(f"{rows} rows of {columns}", [line[:len(label)] for line, label in zip(shown, expected)], expected)
+            equal(f"{rows} rows of {columns}: nothing below", shown[len(labels):], [""] * (rows - len(labels)))
+            os.kill(screen.pid, signal.SIGTERM)
+            screen.finish()
+
+
 def test_watch_screen(place):
     with steps(place) as subject:
         screen = Screen(place, "watch", "--every", "0.1", str(subject.pid))
