@@ -91,6 +91,17 @@ void hm_advise(const char *format, ...)
 	va_end(arguments);
 }
 
+int hm_end_output(int status)
+{
+	const bool has_failed = ferror(stdout) != 0;
+
+	errno = 0;
+	if (fflush(stdout) == 0 && !has_failed)
+		return status;
+	hm_fail("standard output: %s", errno != 0 ? strerror(errno) : "not all could be written to it");
+	return HM_EXIT_USAGE;
+}
+
 static bool has_colours(FILE *stream)
 {
 	const char *const no_color = getenv("NO_COLOR");

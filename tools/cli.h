@@ -53,6 +53,12 @@ void hm_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* What to type next, after hm_fail: printed even when quiet. */
 void hm_advise(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * The exit status, once standard output is flushed: HM_EXIT_USAGE, said why, where not all of it could be
+ * written.  For all verbs, since most is written after their last word.
+ */
+int hm_end_output(int status);
+
 /* The width of the terminal that `stream` is; 0 where it is none, or has no width. */
 size_t hm_terminal_columns(FILE *stream);
 

@@ -4,17 +4,17 @@
 #include "tools/http_server.h"
 #include "tools/input.h"
 #include "tools/serve.h"
+#include "tools/signals.h"
 #include "tools/verb.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -26,7 +26,8 @@ enum {
 
 struct serve_options {
 	const char *address;
-	const char *host_names[HOST_NAMES_MAX];
+	struct hm_host hosts[HOST_NAMES_MAX];
+	const char *host_names[HOST_NAMES_MAX]; /* of these */
 	size_t host_name_count;
 	const char *token_file; /* NULL: none */
 	char token[TOKEN_BYTES_MAX];
@@ -34,17 +35,17 @@ struct serve_options {
 
 static bool add_host_name(struct serve_options *options, const char *name)
 {
-	struct hm_host host;
+	struct hm_host *const host = &options->hosts[options->host_name_count];
 
-	if (!hm_host_parse(name, &host) || host.name[0] == '\0' || host.has_port) {
-		hm_fail("--allow-host %s: not the name of a host, without a port", name);
-		return false;
-	}
 	if (options->host_name_count == HOST_NAMES_MAX) {
 		hm_fail("--allow-host: at most %d names", HOST_NAMES_MAX);
 		return false;
 	}
-	options->host_names[options->host_name_count++] = name;
+	if (!hm_host_parse(name, host) || host->name[0] == '\0' || host->has_port) {
+		hm_fail("--allow-host %s: not the name of a host, without a port", name);
+		return false;
+	}
+	options->host_names[options->host_name_count++] = host->name;
 	return true;
 }
 
@@ -72,60 +73,84 @@ static bool parse_options(const struct hm_verb *verb, int argc, char **argv,
 	return true;
 }
 
-/* The first line of the file, blanks at its end cut off. */
+static void warn_readable(const char *path, int descriptor)
+{
+	struct stat status;
+
+	if (fstat(descriptor, &status) == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		hm_warn("--token-file %s: others may read it too; chmod 600 %s", path, path);
+}
+
+/* The first bytes of the file, which may be a pipe.  Returns how many, or a negative errno. */
+static ssize_t read_file(const char *path, char *ret_bytes, size_t size_bytes)
+{
+	const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t count = 0;
+	ssize_t size = 0;
+
+	if (descriptor < 0)
+		return -errno;
+	while (count < (ssize_t)size_bytes &&
+	       (size = read(descriptor, ret_bytes + count, size_bytes - (size_t)count)) > 0)
+		count += size;
+	if (size < 0)
+		count = -errno;
+	else
+		warn_readable(path, descriptor);
+	(void)close(descriptor);
+	return count;
+}
+
 static bool read_token(struct serve_options *options)
 {
-	const int descriptor = open(options->token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	struct stat status;
-	ssize_t size = -1;
+	static const char *const reasons[] = {
+		[HM_TOKEN_EMPTY] = "its first line is empty, so there is no token in it",
+		[HM_TOKEN_LONG] = "its first line is longer than a token may be",
+		[HM_TOKEN_BAD] =
+			"its first line has a blank, a NUL or another control character inside, which no "
+			"token may have",
+	};
+	char bytes[TOKEN_BYTES_MAX];
+	const ssize_t count = read_file(options->token_file, bytes, sizeof(bytes));
 
-	if (descriptor >= 0) {
-		size = read(descriptor, options->token, sizeof(options->token) - 1);
-		if (size >= 0 && fstat(descriptor, &status) == 0 &&
-		    (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-			hm_warn("--token-file %s: others may read it too; chmod 600 %s", options->token_file,
-				options->token_file);
-	}
-	if (size < 0)
-		hm_fail("--token-file %s: %s", options->token_file, strerror(errno));
-	if (descriptor >= 0)
-		(void)close(descriptor);
-	if (size < 0)
+	if (count < 0) {
+		hm_fail("--token-file %s: %s", options->token_file, strerror((int)-count));
 		return false;
-	options->token[size] = '\0';
-	size_t length = strcspn(options->token, "\r\n");
-	while (length > 0 && isspace((unsigned char)options->token[length - 1]))
-		length--;
-	options->token[length] = '\0';
-	if (length > 0 && (size_t)size < sizeof(options->token) - 1)
-		return true;
-	hm_fail("--token-file %s: %s", options->token_file,
-		length > 0 ? "longer than a token may be"
-			   : "its first line is empty, so there is no token in it");
-	return false;
+	}
+
+	const enum hm_token token = hm_token_parse(bytes, (size_t)count, (size_t)count < sizeof(bytes),
+						   options->token, sizeof(options->token));
+
+	if (token != HM_TOKEN_FOUND)
+		hm_fail("--token-file %s: %s", options->token_file, reasons[token]);
+	return token == HM_TOKEN_FOUND;
 }
 
 /* "127.0.0.1:6060", "[::1]:6060". */
-static void format_origin(const struct hm_host *address, bool is_any, char *ret_text, size_t text_bytes)
+static void format_place(const char *name, unsigned int port, char *ret_text, size_t text_bytes)
 {
-	const char *const name = is_any ? "localhost" : address->name;
 	const bool is_ipv6 = strchr(name, ':') != NULL;
 
-	(void)snprintf(ret_text, text_bytes, "http://%s%s%s:%u", is_ipv6 ? "[" : "", name, is_ipv6 ? "]" : "",
-		       (unsigned int)address->port);
+	(void)snprintf(ret_text, text_bytes, "%s%s%s:%u", is_ipv6 ? "[" : "", name, is_ipv6 ? "]" : "", port);
 }
 
-static void say_ready(const struct hm_serve *serve, const struct serve_options *options, const char *origin,
+static void say_ready(const struct hm_serve *serve, const struct serve_options *options,
 		      const struct hm_http_access *access)
 {
+	const struct hm_host *const address = &access->address;
 	const bool is_directory = serve->targets.kind == HM_TARGETS_DIRECTORY;
 	const char *const header = options->token_file != NULL ? "-H \"Authorization: Bearer TOKEN\" " : "";
 
-	if (!hm_host_is_loopback(access->address.name))
-		hm_warn("%s:%u can be reached from other machines: whoever does sees the program's functions "
-			"and "
-			"command line%s",
-			access->address.name, (unsigned int)access->address.port,
+	char place[HM_HOST_BYTES_MAX + 16];
+	char origin[HM_HOST_BYTES_MAX + 32] = "http://";
+
+	format_place(address->name, address->port, place, sizeof(place));
+	format_place(access->is_any_address ? "localhost" : address->name, address->port,
+		     origin + strlen(origin), sizeof(origin) - strlen(origin));
+	if (!hm_host_is_loopback(address->name))
+		hm_warn("%s can be reached from other machines: whoever does sees the program's functions "
+			"and command line%s",
+			place,
 			options->token_file != NULL ? ", if he has the token" : "; consider --token-file");
 	hm_say("serving %s at %s/", serve->targets.argument, origin);
 	if (options->token_file != NULL)
@@ -135,14 +160,6 @@ static void say_ready(const struct hm_serve *serve, const struct serve_options *
 		hm_next("go tool pprof %s%s/debug/pprof/heap%s", is_directory ? "\"" : "", origin,
 			is_directory ? "?pid=PID\"" : "");
 	hm_next("curl %s%s/metrics", header, origin);
-}
-
-static void fill_signals(sigset_t *ret_signals)
-{
-	(void)sigemptyset(ret_signals);
-	(void)sigaddset(ret_signals, SIGINT);
-	(void)sigaddset(ret_signals, SIGTERM);
-	(void)sigaddset(ret_signals, SIGHUP);
 }
 
 /* Every connection is a descriptor; the usual soft limit is 1024 for the sake of select(), not used here. */
@@ -180,9 +197,8 @@ static int serve_until_signal(struct hm_serve *serve, const struct serve_options
 			    .token = options->token_file != NULL ? options->token : NULL },
 		.context = serve,
 	};
+	static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
 	struct hm_http_server *server = NULL;
-	char origin[HM_HOST_BYTES_MAX + 32];
-	sigset_t signals;
 	int descriptor = -1;
 	int signal_number = 0;
 	int error = hm_http_listen(options->address, &descriptor, &http.access.address,
@@ -192,9 +208,7 @@ static int serve_until_signal(struct hm_serve *serve, const struct serve_options
 		explain_listen(options->address, error);
 		return HM_EXIT_USAGE;
 	}
-	/* blocked before there are threads, so that they come here and nowhere else */
-	fill_signals(&signals);
-	(void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	const sigset_t signals = hm_signals_block(ending, sizeof(ending) / sizeof(ending[0]));
 	(void)signal(SIGPIPE, SIG_IGN);
 	raise_descriptor_limit();
 	error = hm_http_start(&http, descriptor, &server);
@@ -202,8 +216,7 @@ static int serve_until_signal(struct hm_serve *serve, const struct serve_options
 		hm_fail("the server cannot be started: %s", strerror(-error));
 		return HM_EXIT_USAGE;
 	}
-	format_origin(&http.access.address, http.access.is_any_address, origin, sizeof(origin));
-	say_ready(serve, options, origin, &http.access);
+	say_ready(serve, options, &http.access);
 	while (sigwait(&signals, &signal_number) != 0)
 		;
 	hm_http_stop(server);

@@ -5,6 +5,7 @@
 #include "tools/ledger.h"
 #include "tools/process.h"
 #include "tools/process_usage.h"
+#include "tools/signals.h"
 #include "tools/verb.h"
 #include "tools/watch_line.h"
 #include "tools/watch_screen.h"
@@ -276,8 +277,8 @@ static int watch_process(struct watch *watch)
 /* Returns an exit status other than HM_EXIT_DONE where there is nothing to watch. */
 static int begin(struct watch *watch, const struct hm_verb *verb, const char *argument)
 {
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGTSTP };
 	char comm[HM_COMM_MAX] = "";
-	sigset_t signals;
 	const int error = hm_input_open(argument, &watch->input);
 
 	if (error != 0) {
@@ -300,14 +301,9 @@ static int begin(struct watch *watch, const struct hm_verb *verb, const char *ar
 	if (!watch->has_screen)
 		(void)setvbuf(stdout, NULL, _IOLBF,
 			      0); /* who reads a pipe wants each line when it is there */
-	(void)sigemptyset(&signals);
-	(void)sigaddset(&signals, SIGINT);
-	(void)sigaddset(&signals, SIGTERM);
-	(void)sigaddset(&signals, SIGHUP);
-	(void)sigaddset(&signals, SIGWINCH);
-	if (watch->has_screen)
-		(void)sigaddset(&signals, SIGTSTP);
-	(void)sigprocmask(SIG_BLOCK, &signals, NULL);
+	/* the last but where there is a screen: else the kernel may stop us */
+	const sigset_t signals =
+		hm_signals_block(numbers, sizeof(numbers) / sizeof(numbers[0]) - !watch->has_screen);
 	watch->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	return HM_EXIT_DONE;
 }

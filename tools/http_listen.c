@@ -8,10 +8,18 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Whether it is IPv6's address for all of the machine's. */
+static bool is_any(const struct sockaddr *address)
+{
+	return address->sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+}
+
 static int listen_at(const struct addrinfo *place)
 {
 	enum { BACKLOG = 511 }; /* what other servers ask for; the kernel cuts it to its own limit */
 	const int on = 1;
+	const int off = 0;
 	const int descriptor = socket(place->ai_family, place->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
 				      place->ai_protocol);
 	int error = 0;
@@ -20,6 +28,9 @@ static int listen_at(const struct addrinfo *place)
 		return -errno;
 	/* a server that is started again does not wait for connections of the last one to be forgotten */
 	(void)setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* all addresses: IPv4's too, whatever the system's default (net.ipv6.bindv6only) is */
+	if (is_any(place->ai_addr))
+		(void)setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
 	if (bind(descriptor, place->ai_addr, place->ai_addrlen) != 0 || listen(descriptor, BACKLOG) != 0) {
 		error = -errno;
 		(void)close(descriptor);
@@ -48,7 +59,8 @@ static int describe(int descriptor, struct hm_host *ret_address, bool *ret_is_an
 	return 0;
 }
 
-int hm_http_listen(const char *text, int *ret_descriptor, struct hm_host *ret_address, bool *ret_is_any)
+/* Listens at the first of its addresses where that is possible.  Returns a descriptor or a negative errno. */
+static int listen_by_name(const char *name, const char *port)
 {
 	const struct addrinfo hints = {
 		.ai_family = AF_UNSPEC,
@@ -56,18 +68,39 @@ int hm_http_listen(const char *text, int *ret_descriptor, struct hm_host *ret_ad
 		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
 	};
 	struct addrinfo *places = NULL;
-	struct hm_host host;
-	char port[8];
 	int descriptor = -ENOENT;
 
-	if (!hm_host_parse(text, &host) || !host.has_port)
-		return -EINVAL;
-	(void)snprintf(port, sizeof(port), "%u", (unsigned int)host.port);
-	if (getaddrinfo(host.name[0] != '\0' ? host.name : NULL, port, &hints, &places) != 0)
+	if (getaddrinfo(name, port, &hints, &places) != 0)
 		return -ENOENT;
 	for (const struct addrinfo *place = places; place != NULL && descriptor < 0; place = place->ai_next)
 		descriptor = listen_at(place);
 	freeaddrinfo(places);
+	return descriptor;
+}
+
+/* Listens at all addresses: by a socket of IPv6, which is for both, or of IPv4 where there is nothing else. */
+static int listen_everywhere(const char *port)
+{
+	const int descriptor = listen_by_name("::", port);
+
+	/* not where IPv6's port is taken: who asked for all addresses would get half of them */
+	return descriptor == -EAFNOSUPPORT || descriptor == -EADDRNOTAVAIL || descriptor == -ENOENT
+		       ? listen_by_name("0.0.0.0", port)
+		       : descriptor;
+}
+
+int hm_http_listen(const char *text, int *ret_descriptor, struct hm_host *ret_address, bool *ret_is_any)
+{
+	struct hm_host host;
+	char port[8];
+
+	if (!hm_host_parse(text, &host) || !host.has_port)
+		return -EINVAL;
+	(void)snprintf(port, sizeof(port), "%u", (unsigned int)host.port);
+
+	const int descriptor =
+		host.name[0] != '\0' ? listen_by_name(host.name, port) : listen_everywhere(port);
+
 	if (descriptor < 0)
 		return descriptor;
 

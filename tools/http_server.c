@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/http_server.h"
 
+#include "tools/http_connections.h"
 #include "tools/http_worker.h"
 
 #include <errno.h>
@@ -13,14 +14,20 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_BYTES_MAX = 4096 };
+enum {
+	PATH_BYTES_MAX = 4096,
+	LOCATION_BYTES_MAX = 8192,
+	HOST_BYTES_MAX = HM_HOST_BYTES_MAX + 8, /* with brackets and a port */
+};
 
 struct hm_http_server {
 	struct hm_http_options options;
 	struct MHD_Daemon *daemon;
 	struct hm_worker workers[HM_HTTP_WORKERS];
+	struct hm_connections connections;
 	/* relaxed: a count; an answer that is let through at the limit does no harm */
 	_Atomic size_t answer_bytes;
+	size_t bodies_bytes; /* what all bodies have room for; of the daemon's thread alone */
 };
 
 enum stage { STAGE_HEADERS, STAGE_BODY, STAGE_WORKING, STAGE_DONE };
@@ -32,11 +39,15 @@ struct exchange {
 	struct hm_http_server *server;     /* borrowed */
 	const struct hm_http_route *route; /* borrowed; NULL: none */
 	struct MHD_Connection *connection; /* borrowed */
+	struct hm_connection *watched;     /* borrowed: the same, as hm_connections knows it */
 	char *target;                      /* owned */
+	const char *local_target;          /* points into it: without the authority */
 	char *body;                        /* owned; of body_room bytes */
 	size_t body_room;
 	size_t answer_bytes; /* that are counted in the server */
 	enum stage stage;    /* written by a worker before it resumes the connection, else by its thread */
+	char host[HOST_BYTES_MAX];      /* the header */
+	char authority[HOST_BYTES_MAX]; /* of a target in absolute form; else "" */
 	char path[PATH_BYTES_MAX];
 };
 
@@ -45,6 +56,7 @@ struct exchange {
 void hm_http_give(struct hm_http_answer *answer, const char *content_type, void *body, size_t body_bytes)
 {
 	free(answer->body);
+	free(answer->location);
 	*answer = (struct hm_http_answer){
 		.status = MHD_HTTP_OK,
 		.content_type = content_type,
@@ -74,6 +86,14 @@ void hm_http_say(struct hm_http_answer *answer, unsigned int status, const char 
 	answer->is_pprof_error = status >= 400;
 }
 
+static void drop_body(struct exchange *exchange)
+{
+	free(exchange->body);
+	exchange->body = NULL;
+	exchange->server->bodies_bytes -= exchange->body_room;
+	exchange->body_room = 0;
+}
+
 static void add_headers(struct MHD_Response *response, const struct exchange *exchange)
 {
 	const struct hm_http_answer *const answer = &exchange->job.answer;
@@ -94,6 +114,8 @@ static void add_headers(struct MHD_Response *response, const struct exchange *ex
 							      (exchange->route->methods & HM_HTTP_POST) != 0
 						      ? "GET, HEAD, POST"
 						      : "GET, HEAD");
+	if (answer->location != NULL)
+		(void)MHD_add_response_header(response, "Location", answer->location);
 	if (answer->file_name != NULL) {
 		(void)snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s\"",
 			       answer->file_name);
@@ -107,6 +129,7 @@ static enum MHD_Result send_answer(struct exchange *exchange)
 	struct hm_http_answer *const answer = &exchange->job.answer;
 	const size_t before = atomic_load_explicit(&server->answer_bytes, memory_order_relaxed);
 
+	drop_body(exchange); /* it has been read */
 	if (answer->body_bytes >
 	    HM_HTTP_ANSWER_BYTES_MAX -
 		    (before < HM_HTTP_ANSWER_BYTES_MAX ? before : HM_HTTP_ANSWER_BYTES_MAX))
@@ -125,6 +148,9 @@ static enum MHD_Result send_answer(struct exchange *exchange)
 	exchange->answer_bytes = answer->body_bytes;
 	(void)atomic_fetch_add_explicit(&server->answer_bytes, answer->body_bytes, memory_order_relaxed);
 	add_headers(response, exchange);
+	hm_connections_allow(&server->connections, exchange->watched,
+			     HM_HTTP_ANSWER_SECONDS +
+				     (unsigned int)(answer->body_bytes / HM_HTTP_ANSWER_RATE_BYTES));
 
 	const enum MHD_Result result = MHD_queue_response(exchange->connection, answer->status, response);
 
@@ -177,20 +203,19 @@ static bool is_host_known(const struct exchange *exchange, const char *name)
 	for (size_t i = 0; i < access->host_name_count; i++)
 		if (hm_host_is_same(name, access->host_names[i]))
 			return true;
-	return access->is_any_address && is_address_reached(exchange, name);
+	if (!access->is_any_address)
+		return false;
+	/* the addresses for all of them, which a client may name to reach this machine */
+	return hm_host_is_same(name, "0.0.0.0") || hm_host_is_same(name, "::") ||
+	       is_address_reached(exchange, name);
 }
 
-static bool check_host(struct exchange *exchange, const char *version)
+static bool check_name(struct exchange *exchange, const char *text)
 {
 	struct hm_http_answer *const answer = &exchange->job.answer;
-	const char *const text = header_of(exchange, "Host");
 	struct hm_host host;
-	unsigned int count = 0;
 
-	(void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_host, &count);
-	if (count == 0 && strcmp(version, "HTTP/1.0") == 0)
-		return true; /* no browser */
-	if (count != 1 || !hm_host_parse(text, &host) || host.name[0] == '\0') {
+	if (!hm_host_parse(text, &host) || host.name[0] == '\0') {
 		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the request needs one Host header, with a name");
 		return false;
 	}
@@ -203,6 +228,31 @@ static bool check_host(struct exchange *exchange, const char *version)
 	}
 	exchange->job.request.host = text;
 	return true;
+}
+
+/*
+ * The Host header has to be there but in HTTP/1.0, which no browser speaks.  A target that says where it goes
+ * itself overrides it; nobody has to be sure which of them a browser lets a page choose, so both are judged.
+ */
+static bool check_host(struct exchange *exchange, const char *version)
+{
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	unsigned int count = 0;
+
+	(void)MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, count_host, &count);
+	if (count > 1 || (count == 0 && strcmp(version, "HTTP/1.0") != 0) ||
+	    !hm_http_trim(header_of(exchange, "Host"), exchange->host, sizeof(exchange->host))) {
+		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the request needs one Host header, with a name");
+		return false;
+	}
+	if (count == 1 && !check_name(exchange, exchange->host))
+		return false;
+	if (!hm_http_target(exchange->target, exchange->authority, sizeof(exchange->authority),
+			    &exchange->local_target)) {
+		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the path cannot be understood");
+		return false;
+	}
+	return exchange->authority[0] == '\0' || check_name(exchange, exchange->authority);
 }
 
 static bool check_token(struct exchange *exchange)
@@ -227,32 +277,74 @@ static bool is_path_of(const struct hm_http_route *route, const char *path)
 	return strcmp(path, route->path) == 0;
 }
 
-static bool find_route(struct exchange *exchange, const char *method)
+static const struct hm_http_route *route_of(const struct exchange *exchange, const char *path)
+{
+	const struct hm_http_route *route = exchange->server->options.routes;
+
+	while (route->path != NULL && !is_path_of(route, path))
+		route++;
+	return route->path != NULL ? route : NULL;
+}
+
+/* Whether the path is another spelling of one that there is: the answer then sends the client there. */
+static bool send_on(struct exchange *exchange)
+{
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	char clean[PATH_BYTES_MAX + 1];
+	bool is_other = hm_http_clean_path(exchange->path, clean);
+
+	if (route_of(exchange, clean) == NULL) {
+		strcat(clean, "/");
+		is_other = true;
+	}
+	if (!is_other || route_of(exchange, clean) == NULL)
+		return false;
+
+	char *const location = malloc(LOCATION_BYTES_MAX);
+
+	if (location == NULL ||
+	    !hm_http_location(clean, exchange->job.request.query, location, LOCATION_BYTES_MAX)) {
+		free(location);
+		hm_http_say(answer, MHD_HTTP_URI_TOO_LONG, "this is at another path, and the query too long");
+		return true;
+	}
+	hm_http_say(answer, MHD_HTTP_MOVED_PERMANENTLY, "this is at %s", location);
+	answer->location = location;
+	return true;
+}
+
+static enum hm_http_method method_of(const char *name)
 {
 	static const struct {
 		const char *name;
 		enum hm_http_method method;
 	} methods[] = { { "GET", HM_HTTP_GET }, { "HEAD", HM_HTTP_HEAD }, { "POST", HM_HTTP_POST } };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (strcmp(name, methods[i].name) == 0)
+			return methods[i].method;
+	return 0;
+}
+
+static bool find_route(struct exchange *exchange, const char *method)
+{
 	struct hm_http_request *const request = &exchange->job.request;
 	struct hm_http_answer *const answer = &exchange->job.answer;
 
-	if (!hm_http_path(exchange->target, exchange->path, sizeof(exchange->path))) {
+	if (!hm_http_path(exchange->local_target, exchange->path, sizeof(exchange->path))) {
 		hm_http_say(answer, MHD_HTTP_BAD_REQUEST, "the path cannot be understood");
 		return false;
 	}
 	request->path = exchange->path;
-	request->query = hm_http_query(exchange->target);
-	exchange->route = exchange->server->options.routes;
-	while (exchange->route->path != NULL && !is_path_of(exchange->route, request->path))
-		exchange->route++;
-	if (exchange->route->path == NULL) {
-		exchange->route = NULL;
+	request->query = hm_http_query(exchange->local_target);
+	if (send_on(exchange))
+		return false;
+	exchange->route = route_of(exchange, request->path);
+	if (exchange->route == NULL) {
 		hm_http_say(answer, MHD_HTTP_NOT_FOUND, "nothing is here; / lists what is");
 		return false;
 	}
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (strcmp(method, methods[i].name) == 0)
-			request->method = methods[i].method;
+	request->method = method_of(method);
 	if ((exchange->route->methods & request->method) == 0) {
 		hm_http_say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "only %s here",
 			    (exchange->route->methods & HM_HTTP_POST) != 0 ? "GET, HEAD and POST"
@@ -262,26 +354,52 @@ static bool find_route(struct exchange *exchange, const char *method)
 	return true;
 }
 
-/* Returns false where the body is too long, and the answer says so. */
-static bool take_body(struct exchange *exchange, const char *data, size_t size_bytes)
+/* Makes room for so many bytes, at most HM_HTTP_BODY_BYTES_MAX.  False where there is none. */
+static bool grow_body(struct exchange *exchange, size_t needed_bytes)
 {
-	const size_t needed = exchange->job.request.body_bytes + size_bytes + 1;
+	size_t room = needed_bytes < 2048 ? 4096 : 2 * needed_bytes;
 
-	if (needed > HM_HTTP_BODY_BYTES_MAX)
+	if (room > HM_HTTP_BODY_BYTES_MAX)
+		room = HM_HTTP_BODY_BYTES_MAX;
+	if (exchange->server->bodies_bytes - exchange->body_room + room > HM_HTTP_BODIES_BYTES_MAX)
 		return false;
-	if (needed > exchange->body_room) {
-		const size_t room = needed < 4096 ? 4096 : 2 * needed;
-		char *const body = realloc(exchange->body, room);
 
-		if (body == NULL)
-			return false;
-		exchange->body = body;
-		exchange->body_room = room;
-	}
-	memcpy(exchange->body + needed - 1 - size_bytes, data, size_bytes);
-	exchange->body[needed - 1] = '\0';
-	exchange->job.request.body_bytes += size_bytes;
+	char *const body = realloc(exchange->body, room);
+
+	if (body == NULL)
+		return false;
+	exchange->server->bodies_bytes += room - exchange->body_room;
+	exchange->body = body;
+	exchange->body_room = room;
 	return true;
+}
+
+/*
+ * Takes a piece of the body.  Where that is not possible the answer says why, and the rest of the body is
+ * passed over: an answer cannot be given in a call with data.  So is every body that nobody reads.
+ */
+static void take_body(struct exchange *exchange, const char *data, size_t size_bytes)
+{
+	struct hm_http_request *const request = &exchange->job.request;
+	struct hm_http_answer *const answer = &exchange->job.answer;
+	const size_t needed = request->body_bytes + size_bytes + 1;
+
+	if (request->method != HM_HTTP_POST || answer->status != 0)
+		return;
+	if (needed > HM_HTTP_BODY_BYTES_MAX)
+		hm_http_say(answer, MHD_HTTP_CONTENT_TOO_LARGE, "a body has at most %d bytes here",
+			    HM_HTTP_BODY_BYTES_MAX);
+	else if (needed > exchange->body_room && !grow_body(exchange, needed))
+		hm_http_say(answer, MHD_HTTP_SERVICE_UNAVAILABLE,
+			    "the bodies of other requests take %zu MiB already; try again",
+			    exchange->server->bodies_bytes >> 20);
+	if (answer->status != 0) {
+		drop_body(exchange);
+		return;
+	}
+	memcpy(exchange->body + request->body_bytes, data, size_bytes);
+	exchange->body[needed - 1] = '\0';
+	request->body_bytes += size_bytes;
 }
 
 /* ---- work ----------------------------------------------------------------------------------------- */
@@ -298,18 +416,30 @@ static uint64_t run_work(struct hm_work *work)
 	return exchange->route->work(exchange->server->options.context, &exchange->job);
 }
 
-static void end_work(struct hm_work *work, bool abandoned)
+static void end_work(struct hm_work *work, enum hm_work_end end)
 {
 	struct exchange *const exchange = exchange_of(work);
 
-	if (abandoned) {
-		if (exchange->job.kept != NULL)
-			exchange->job.release(exchange->job.kept);
+	/* from here on nobody cancels the work, so it may go when the connection goes on */
+	hm_connections_leave(&exchange->server->connections, exchange->watched);
+	if (end != HM_WORK_DONE && exchange->job.kept != NULL)
+		exchange->job.release(exchange->job.kept);
+	if (end == HM_WORK_ABANDONED)
 		hm_http_say(&exchange->job.answer, MHD_HTTP_SERVICE_UNAVAILABLE, "the server ends");
-	}
+	else if (end == HM_WORK_CANCELLED) /* who has closed but the half that he sends on may see it */
+		hm_http_say(&exchange->job.answer, MHD_HTTP_BAD_REQUEST,
+			    "the connection was closed before the time was over");
 	exchange->stage = STAGE_DONE;
 	MHD_resume_connection(
 		exchange->connection); /* takes the daemon's lock: its thread sees all of the above */
+}
+
+/* The client of a suspended connection has gone away: called with the lock of the connections. */
+static void cancel_work(void *waiter)
+{
+	struct exchange *const exchange = waiter;
+
+	hm_worker_cancel(&exchange->server->workers[exchange->route->worker], &exchange->work);
 }
 
 static enum MHD_Result begin_work(struct exchange *exchange)
@@ -324,12 +454,39 @@ static enum MHD_Result begin_work(struct exchange *exchange)
 	exchange->job.request.body = exchange->body != NULL ? exchange->body : "";
 	exchange->work = (struct hm_work){ .run = run_work, .done = end_work };
 	exchange->stage = STAGE_WORKING;
+	hm_connections_allow(&exchange->server->connections, exchange->watched, 0);
 	MHD_suspend_connection(exchange->connection);
+	hm_connections_wait(&exchange->server->connections, exchange->watched, exchange);
 	hm_worker_add(worker, &exchange->work);
 	return MHD_YES;
 }
 
 /* ---- libmicrohttpd's side ------------------------------------------------------------------------- */
+
+static struct hm_connection *watched_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *const info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info != NULL ? info->socket_context : NULL;
+}
+
+/* A connection begins, or ends: then before its descriptor is closed. */
+static void note_connection(void *context, struct MHD_Connection *connection, void **socket_context,
+			    enum MHD_ConnectionNotificationCode code)
+{
+	struct hm_http_server *const server = context;
+	const union MHD_ConnectionInfo *const info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		hm_connections_close(&server->connections, *socket_context);
+		*socket_context = NULL;
+	} else if (info != NULL) {
+		*socket_context = hm_connections_open(&server->connections, info->connect_fd);
+		hm_connections_allow(&server->connections, *socket_context, HM_HTTP_REQUEST_SECONDS);
+	}
+}
 
 /* Called with the first line of each request: what it returns is *state of the calls below. */
 static void *begin_exchange(void *context, const char *target, struct MHD_Connection *connection)
@@ -340,6 +497,7 @@ static void *begin_exchange(void *context, const char *target, struct MHD_Connec
 		return NULL;
 	exchange->server = context;
 	exchange->connection = connection;
+	exchange->watched = watched_of(connection);
 	exchange->target = strdup(target);
 	exchange->job.request.host = "";
 	if (exchange->target != NULL)
@@ -358,10 +516,12 @@ static void end_exchange(void *context, struct MHD_Connection *connection, void 
 	(void)code;
 	if (exchange == NULL)
 		return;
+	hm_connections_allow(&exchange->server->connections, exchange->watched, HM_HTTP_REQUEST_SECONDS);
 	(void)atomic_fetch_sub_explicit(&exchange->server->answer_bytes, exchange->answer_bytes,
 					memory_order_relaxed);
 	free(exchange->job.answer.body);
-	free(exchange->body);
+	free(exchange->job.answer.location);
+	drop_body(exchange);
 	free(exchange->target);
 	free(exchange);
 	*state = NULL;
@@ -387,12 +547,8 @@ static enum MHD_Result advance(void *context, struct MHD_Connection *connection,
 		return MHD_YES; /* called again for the body, or for its absence */
 	}
 	if (*data_bytes == 0)
-		return exchange->job.answer.body == NULL ? begin_work(exchange) : send_answer(exchange);
-	/* An answer cannot be given in a call with data: the rest of a body that is too long is passed over.
-	 */
-	if (exchange->job.answer.body == NULL && !take_body(exchange, data, *data_bytes))
-		hm_http_say(&exchange->job.answer, MHD_HTTP_CONTENT_TOO_LARGE,
-			    "a body has at most %d bytes here", HM_HTTP_BODY_BYTES_MAX);
+		return exchange->job.answer.status == 0 ? begin_work(exchange) : send_answer(exchange);
+	take_body(exchange, data, *data_bytes);
 	*data_bytes = 0;
 	return MHD_YES;
 }
@@ -411,16 +567,27 @@ static struct MHD_Daemon *start_daemon(struct hm_http_server *server, int descri
 				0, NULL, NULL, advance, server, MHD_OPTION_EXTERNAL_LOGGER, ignore_message,
 				NULL, MHD_OPTION_LISTEN_SOCKET, descriptor, MHD_OPTION_URI_LOG_CALLBACK,
 				begin_exchange, server, MHD_OPTION_NOTIFY_COMPLETED, end_exchange, server,
+				MHD_OPTION_NOTIFY_CONNECTION, note_connection, server,
 				MHD_OPTION_CONNECTION_LIMIT, (unsigned int)HM_HTTP_CONNECTIONS_MAX,
 				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HM_HTTP_HEADER_BYTES_MAX,
 				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)HM_HTTP_TIMEOUT_SECONDS,
 				MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
+/* Ends the first so many workers, and what cancels their work before. */
+static void stop_threads(struct hm_http_server *server, unsigned int worker_count, bool is_watched)
+{
+	if (is_watched)
+		hm_connections_stop(&server->connections);
+	while (worker_count > 0)
+		hm_worker_stop(&server->workers[--worker_count]);
+}
+
 int hm_http_start(const struct hm_http_options *options, int descriptor, struct hm_http_server **ret_server)
 {
 	struct hm_http_server *const server = calloc(1, sizeof(*server));
 	unsigned int started = 0;
+	bool is_watched = false;
 	int error = 0;
 
 	if (server == NULL) {
@@ -433,6 +600,12 @@ int hm_http_start(const struct hm_http_options *options, int descriptor, struct 
 		started += error == 0;
 	}
 	if (error == 0) {
+		error = hm_connections_start(&server->connections, HM_HTTP_CONNECTIONS_MAX, cancel_work);
+		is_watched = error == 0;
+		if (!is_watched)
+			hm_connections_done(&server->connections);
+	}
+	if (is_watched) {
 		errno = 0;
 		server->daemon = start_daemon(server, descriptor);
 		if (server->daemon == NULL)
@@ -442,11 +615,11 @@ int hm_http_start(const struct hm_http_options *options, int descriptor, struct 
 		*ret_server = server;
 		return 0;
 	}
-	/* libmicrohttpd has closed the socket where it could not start */
-	if (started < HM_HTTP_WORKERS)
+	stop_threads(server, started, is_watched);
+	if (is_watched)
+		hm_connections_done(&server->connections);
+	else /* libmicrohttpd has closed the socket where it could not start */
 		(void)close(descriptor);
-	while (started > 0)
-		hm_worker_stop(&server->workers[--started]);
 	free(server);
 	return error;
 }
@@ -454,8 +627,8 @@ int hm_http_start(const struct hm_http_options *options, int descriptor, struct 
 void hm_http_stop(struct hm_http_server *server)
 {
 	/* First: a connection that waits for a worker must go on before the daemon can end. */
-	for (unsigned int i = 0; i < HM_HTTP_WORKERS; i++)
-		hm_worker_stop(&server->workers[i]);
+	stop_threads(server, HM_HTTP_WORKERS, true);
 	MHD_stop_daemon(server->daemon);
+	hm_connections_done(&server->connections);
 	free(server);
 }

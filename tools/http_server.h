@@ -4,16 +4,22 @@
  *
  * One thread speaks to all clients and never waits for anything; two workers make the answers, one request
  * at a time each, while the request's connection is suspended.  One worker is for what takes long, so that a
- * page is answered while names are looked up for a profile.
+ * page is answered while names are looked up for a profile.  A fourth thread watches what those do not see:
+ * that a client takes too long, and that one has gone away while its connection is suspended.
  *
  * What nobody can exceed, each with an answer that says so:
  *	HM_HTTP_CONNECTIONS_MAX     connections; further ones wait in the kernel until one ends
  *	HM_HTTP_HEADER_BYTES_MAX    request line and headers together (431 or 414)
- *	HM_HTTP_BODY_BYTES_MAX      a request's body (413)
+ *	HM_HTTP_BODY_BYTES_MAX      a request's body (413); only that of a POST is kept
+ *	HM_HTTP_BODIES_BYTES_MAX    bodies of which the answer is not made yet, all together (503)
  *	HM_HTTP_JOBS_MAX            requests that a worker has before it, those that wait for their time
  *	                            included (503)
  *	HM_HTTP_ANSWER_BYTES_MAX    answers that clients have not taken yet, all together (503)
  *	HM_HTTP_TIMEOUT_SECONDS     a connection on which nothing moves is closed
+ *	HM_HTTP_REQUEST_SECONDS     a request has to be there, its body included, so long after the connection
+ *	                            was made, or after the last answer on it; else it is closed
+ *	HM_HTTP_ANSWER_SECONDS      an answer has to be taken in this time, and a second more for each
+ *	                            HM_HTTP_ANSWER_RATE_BYTES of it; else its connection is closed
  */
 #ifndef HM_TOOLS_HTTP_SERVER_H
 #define HM_TOOLS_HTTP_SERVER_H
@@ -29,9 +35,13 @@ enum {
 	HM_HTTP_CONNECTIONS_MAX = 1024,
 	HM_HTTP_HEADER_BYTES_MAX = 32 << 10,
 	HM_HTTP_BODY_BYTES_MAX = 1 << 20,
+	HM_HTTP_BODIES_BYTES_MAX = 16 << 20,
 	HM_HTTP_JOBS_MAX = 128,
 	HM_HTTP_ANSWER_BYTES_MAX = 256 << 20,
 	HM_HTTP_TIMEOUT_SECONDS = 15,
+	HM_HTTP_REQUEST_SECONDS = 30, /* twice the silence that is allowed */
+	HM_HTTP_ANSWER_SECONDS = 60,
+	HM_HTTP_ANSWER_RATE_BYTES = 16 << 10, /* a modem's; what is slower holds a connection for its sake */
 };
 
 enum hm_http_method { HM_HTTP_GET = 1, HM_HTTP_HEAD = 2, HM_HTTP_POST = 4 };
@@ -40,7 +50,7 @@ struct hm_http_request {
 	enum hm_http_method method;
 	const char *path;  /* decoded */
 	const char *query; /* as it was sent */
-	const char *host;  /* the Host header, which has been checked; "" where there is none */
+	const char *host;  /* what it was sent to, which has been checked; "" where that is not said */
 	const char *body;  /* terminated; body_bytes without the terminator */
 	size_t body_bytes;
 };
@@ -52,6 +62,7 @@ struct hm_http_answer {
 	bool is_pprof_error;   /* go tool pprof prints the text of such an error, not of others */
 	char *body;            /* owned; from malloc */
 	size_t body_bytes;
+	char *location; /* owned; from malloc; NULL: none */
 };
 
 /* A request while a worker has it. */
@@ -60,7 +71,7 @@ struct hm_http_job {
 	struct hm_http_answer answer;
 	/*
 	 * What `work` leaves for its next call, and how that is given back where there is none because the
-	 * server ends.
+	 * server ends, or because the client has gone away meanwhile.
 	 */
 	void *kept;
 	void (*release)(void *kept);
@@ -88,7 +99,11 @@ struct hm_http_access {
 };
 
 struct hm_http_options {
-	const struct hm_http_route *routes; /* borrowed; the first that fits; ended by path NULL */
+	/*
+	 * Borrowed; the first that fits; ended by path NULL.  As in Go's mux, who asks for "/a//b", "/a/./b" or
+	 * "/x/../a/b" is sent on to "/a/b" where that is a route, and to "/a/b/" where only that is one.
+	 */
+	const struct hm_http_route *routes;
 	struct hm_http_access access;
 	void *context; /* borrowed by the routes */
 };
@@ -96,7 +111,8 @@ struct hm_http_options {
 struct hm_http_server;
 
 /*
- * Begins to listen.  `text` is an address as hm_host_parse takes it; an empty name is every address.
+ * Begins to listen.  `text` is an address as hm_host_parse takes it; an empty name, or "[::]", is every
+ * address, of IPv4 and of IPv6.  Where there is no IPv6 an empty name is every one of IPv4.
  * On success *ret_descriptor is the caller's, and *ret_address says where it really listens.
  * Returns 0, -EINVAL where `text` is no address, -ENOENT where the name is not known, or a negative errno.
  */

@@ -9,6 +9,19 @@
 #include <string.h>
 #include <strings.h>
 
+/* Around a header's value (RFC 9110, 5.6.3: OWS). */
+static const char blanks[] = " \t";
+
+/* The length without the blanks at the end. */
+static size_t trimmed_length(const char *text)
+{
+	size_t length = strlen(text);
+
+	while (length > 0 && strchr(blanks, text[length - 1]) != NULL)
+		length--;
+	return length;
+}
+
 static int digit_value(char digit)
 {
 	if (digit >= '0' && digit <= '9')
@@ -45,9 +58,117 @@ static bool decode(const char *text, size_t length, bool plus_is_blank, char *re
 	return true;
 }
 
+bool hm_http_target(const char *target, char *ret_authority, size_t authority_bytes, const char **ret_rest)
+{
+	static const char scheme[] = "http://";
+	const size_t scheme_length = strlen(scheme);
+
+	if (authority_bytes == 0)
+		return false;
+	if (target[0] == '/') {
+		ret_authority[0] = '\0';
+		*ret_rest = target;
+		return true;
+	}
+	if (strncasecmp(target, scheme, scheme_length) != 0)
+		return false;
+
+	const char *const authority = target + scheme_length;
+	const size_t length = strcspn(authority, "/?#");
+
+	if (length == 0 || length >= authority_bytes)
+		return false;
+	memcpy(ret_authority, authority, length);
+	ret_authority[length] = '\0';
+	*ret_rest = authority + length;
+	return true;
+}
+
 bool hm_http_path(const char *target, char *ret_path, size_t path_bytes)
 {
-	return target[0] == '/' && decode(target, strcspn(target, "?#"), false, ret_path, path_bytes);
+	const size_t length = strcspn(target, "?#");
+
+	if (length == 0)
+		return decode("/", 1, false, ret_path, path_bytes);
+	return target[0] == '/' && decode(target, length, false, ret_path, path_bytes);
+}
+
+bool hm_http_clean_path(const char *path, char *ret_path)
+{
+	const char *part = path;
+	size_t used = 0; /* without the '/' before the next part */
+
+	while (*part != '\0') {
+		part += strspn(part, "/");
+		const size_t length = strcspn(part, "/");
+		const bool is_up = length == 2 && memcmp(part, "..", 2) == 0;
+		const bool is_here = length == 0 || (length == 1 && *part == '.');
+
+		while (is_up && used > 0 && ret_path[--used] != '/')
+			;
+		if (!is_up && !is_here) {
+			ret_path[used++] = '/';
+			memcpy(ret_path + used, part, length);
+			used += length;
+		}
+		part += length;
+	}
+	if (used == 0 || part[-1] == '/')
+		ret_path[used++] = '/';
+	ret_path[used] = '\0';
+	return strcmp(path, ret_path) != 0;
+}
+
+/* Appends a byte, encoded where it is not harmless.  False where it does not fit. */
+static bool encode(char byte, bool is_harmless, char *text, size_t *used, size_t text_bytes)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const unsigned char value = (unsigned char)byte;
+
+	if (*used + (is_harmless ? 1 : 3) >= text_bytes)
+		return false;
+	if (is_harmless) {
+		text[(*used)++] = byte;
+		return true;
+	}
+	text[(*used)++] = '%';
+	text[(*used)++] = digits[value >> 4];
+	text[(*used)++] = digits[value & 15];
+	return true;
+}
+
+bool hm_http_location(const char *path, const char *query, char *ret_text, size_t text_bytes)
+{
+	size_t used = 0;
+
+	for (; *path != '\0'; path++) {
+		const bool is_harmless = isalnum((unsigned char)*path) || strchr("/-._~", *path) != NULL;
+
+		if (!encode(*path, is_harmless, ret_text, &used, text_bytes))
+			return false;
+	}
+	if (*query != '\0' && !encode('?', true, ret_text, &used, text_bytes))
+		return false;
+	for (; *query != '\0' && *query != '#'; query++)
+		if (!encode(*query, isgraph((unsigned char)*query) && strchr("\"<>\\", *query) == NULL,
+			    ret_text, &used, text_bytes))
+			return false;
+	if (used >= text_bytes)
+		return false;
+	ret_text[used] = '\0';
+	return true;
+}
+
+bool hm_http_trim(const char *value, char *ret_text, size_t text_bytes)
+{
+	value += strspn(value, blanks);
+	const size_t length = trimmed_length(value);
+
+	if (length >= text_bytes)
+		return false;
+	memcpy(ret_text, value, length);
+	ret_text[length] = '\0';
+	return true;
 }
 
 const char *hm_http_query(const char *target)
@@ -57,15 +178,22 @@ const char *hm_http_query(const char *target)
 	return mark != NULL ? mark + 1 : "";
 }
 
+/* Whether these bytes are the key, or an encoding of it; what is wrongly encoded is no key. */
+static bool is_key(const char *text, size_t length, const char *key)
+{
+	enum { KEY_BYTES = 32 }; /* longer than any that is looked for */
+	char decoded[KEY_BYTES];
+
+	return decode(text, length, true, decoded, sizeof(decoded)) && strcmp(decoded, key) == 0;
+}
+
 enum hm_query hm_query_find(const char *query, const char *key, char *ret_value, size_t value_bytes)
 {
-	const size_t key_length = strlen(key);
-
 	while (*query != '\0') {
 		const size_t length = strcspn(query, "&#");
 		const size_t name_length = strcspn(query, "=&#");
 
-		if (name_length == key_length && strncmp(query, key, key_length) == 0) {
+		if (is_key(query, name_length, key)) {
 			const size_t value_at = name_length < length ? name_length + 1 : length;
 
 			return decode(query + value_at, length - value_at, true, ret_value, value_bytes)
@@ -89,7 +217,7 @@ static bool parse_port(const char *text, struct hm_host *host)
 {
 	uint64_t port = 0;
 
-	if (*text == '\0')
+	if (strcmp(text, "") == 0 || strcmp(text, ":") == 0) /* a port may be empty (RFC 3986, 3.2.3) */
 		return true;
 	if (*text != ':' || !hm_parse_count(text + 1, &port) || port > UINT16_MAX)
 		return false;
@@ -165,6 +293,32 @@ bool hm_host_is_same(const char *name, const char *other)
 	       IN6_ARE_ADDR_EQUAL(&left, &right);
 }
 
+enum hm_token hm_token_parse(const char *bytes, size_t count, bool is_whole, char *ret_token,
+			     size_t token_bytes)
+{
+	size_t first = 0;
+	size_t end = 0;
+
+	while (end < count && bytes[end] != '\r' && bytes[end] != '\n')
+		end++;
+	if (end == count && !is_whole)
+		return HM_TOKEN_LONG;
+	while (first < end && isspace((unsigned char)bytes[first]))
+		first++;
+	while (end > first && isspace((unsigned char)bytes[end - 1]))
+		end--;
+	if (first == end)
+		return HM_TOKEN_EMPTY;
+	if (end - first >= token_bytes)
+		return HM_TOKEN_LONG;
+	for (size_t i = first; i < end; i++)
+		if (iscntrl((unsigned char)bytes[i]) || isspace((unsigned char)bytes[i]))
+			return HM_TOKEN_BAD;
+	memcpy(ret_token, bytes + first, end - first);
+	ret_token[end - first] = '\0';
+	return HM_TOKEN_FOUND;
+}
+
 bool hm_bearer_matches(const char *authorization, const char *token)
 {
 	static const char scheme[] = "Bearer ";
@@ -175,8 +329,8 @@ bool hm_bearer_matches(const char *authorization, const char *token)
 	if (strncasecmp(authorization, scheme, scheme_length) != 0)
 		return false;
 	authorization += scheme_length;
-	authorization += strspn(authorization, " ");
-	const size_t length = strlen(authorization);
+	authorization += strspn(authorization, blanks);
+	const size_t length = trimmed_length(authorization);
 
 	/* as many rounds as the guess is long, whatever the token is; a token is never empty */
 	for (size_t i = 0; i < length; i++)

@@ -48,30 +48,48 @@ static struct hm_work *next_work(struct hm_worker *worker)
 	return NULL;
 }
 
+/* Called with the lock held, which `done` is called without: it may take locks that are held where cancelled.
+ */
+static void end(struct hm_worker *worker, struct hm_work *work, enum hm_work_end how)
+{
+	(void)pthread_mutex_unlock(&worker->lock);
+	work->done(work, how);
+	(void)pthread_mutex_lock(&worker->lock);
+	worker->count--;
+}
+
+/* Called with the lock held. */
+static void advance(struct hm_worker *worker, struct hm_work *work)
+{
+	uint64_t wait_ns = 0;
+
+	if (work->has_run && work->is_cancelled) {
+		end(worker, work, HM_WORK_CANCELLED);
+		return;
+	}
+	(void)pthread_mutex_unlock(&worker->lock);
+	wait_ns = work->run(work);
+	(void)pthread_mutex_lock(&worker->lock);
+	if (wait_ns == 0) {
+		end(worker, work, HM_WORK_DONE);
+		return;
+	}
+	work->has_run = true;
+	work->due_ns = work->is_cancelled ? 0 : now_ns() + wait_ns;
+	insert(worker, work);
+}
+
 static void *run(void *context)
 {
 	struct hm_worker *const worker = context;
 	struct hm_work *work = NULL;
 
 	(void)pthread_mutex_lock(&worker->lock);
-	while ((work = next_work(worker)) != NULL) {
-		(void)pthread_mutex_unlock(&worker->lock);
-
-		const uint64_t wait_ns = work->run(work);
-
-		if (wait_ns == 0)
-			work->done(work, false);
-		(void)pthread_mutex_lock(&worker->lock);
-		if (wait_ns == 0) {
-			worker->count--;
-		} else {
-			work->due_ns = now_ns() + wait_ns;
-			insert(worker, work);
-		}
-	}
+	while ((work = next_work(worker)) != NULL)
+		advance(worker, work);
 	while ((work = worker->first) != NULL) {
 		worker->first = work->next;
-		work->done(work, true);
+		end(worker, work, HM_WORK_ABANDONED);
 	}
 	(void)pthread_mutex_unlock(&worker->lock);
 	return NULL;
@@ -123,5 +141,21 @@ void hm_worker_add(struct hm_worker *worker, struct hm_work *work)
 		insert(worker, work);
 	(void)pthread_mutex_unlock(&worker->lock);
 	if (is_ending) /* since room was reserved */
-		work->done(work, true);
+		work->done(work, HM_WORK_ABANDONED);
+}
+
+void hm_worker_cancel(struct hm_worker *worker, struct hm_work *work)
+{
+	(void)pthread_mutex_lock(&worker->lock);
+	work->is_cancelled = true;
+	for (struct hm_work **place = &worker->first; *place != NULL && work->has_run;
+	     place = &(*place)->next) {
+		if (*place != work)
+			continue;
+		*place = work->next;
+		work->due_ns = 0;
+		insert(worker, work);
+		break;
+	}
+	(void)pthread_mutex_unlock(&worker->lock);
 }

@@ -8,14 +8,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum hm_work_end {
+	HM_WORK_DONE,
+	HM_WORK_CANCELLED, /* nobody wants it any more */
+	HM_WORK_ABANDONED, /* the worker ends */
+};
+
 /* Embedded in what is to be done; the owner keeps it until `done` is called. */
 struct hm_work {
 	/* Does it; returns 0, or the nanoseconds after which it is to be called again. */
 	uint64_t (*run)(struct hm_work *work);
-	/* The last call: it is done, or it is `abandoned` because the worker ends. */
-	void (*done)(struct hm_work *work, bool abandoned);
+	/* The last call, without any lock of the worker's. */
+	void (*done)(struct hm_work *work, enum hm_work_end end);
 	uint64_t due_ns; /* CLOCK_MONOTONIC */
 	struct hm_work *next;
+	bool has_run; /* and asked to be called again */
+	bool is_cancelled;
 };
 
 struct hm_worker {
@@ -37,5 +45,12 @@ void hm_worker_stop(struct hm_worker *worker);
 /* Reserves room for one: false where it has count_max, or ends.  Then hm_worker_add must follow. */
 bool hm_worker_reserve(struct hm_worker *worker);
 void hm_worker_add(struct hm_worker *worker, struct hm_work *work);
+
+/*
+ * Work that waits to be called again is done with, at once, and what runs now will be when it asks to be
+ * called again.  What has not begun yet is begun: that takes no time but its own.  At any time before `done`
+ * is called, hm_worker_add not having been called yet included.
+ */
+void hm_worker_cancel(struct hm_worker *worker, struct hm_work *work);
 
 #endif

@@ -82,7 +82,7 @@ static bool is_one_of(const char *word, const char *letter, const char *name)
 	return strcmp(word, letter) == 0 || strcmp(word, name) == 0;
 }
 
-int main(int argc, char **argv)
+static int run_verb(int argc, char **argv)
 {
 	int index = 1;
 
@@ -114,4 +114,9 @@ int main(int argc, char **argv)
 		return HM_EXIT_DONE;
 	}
 	return verb->main(verb, argc - index, argv + index);
+}
+
+int main(int argc, char **argv)
+{
+	return hm_end_output(run_verb(argc, argv));
 }

@@ -22,7 +22,6 @@ const struct hm_http_route hm_serve_routes[] = {
 	{ "/debug/pprof/symbol", GET | HM_HTTP_POST, HM_HTTP_LONG, hm_serve_symbol },
 	{ "/debug/pprof/cmdline", GET, HM_HTTP_QUICK, hm_serve_cmdline },
 	{ "/debug/pprof/threads", GET, HM_HTTP_LONG, hm_serve_threads },
-	{ "/debug/pprof", GET, HM_HTTP_QUICK, hm_serve_index },
 	{ "/debug/pprof/*", GET, HM_HTTP_QUICK, hm_serve_no_profile },
 	{ .path = NULL },
 };

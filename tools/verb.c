@@ -126,10 +126,10 @@ int hm_verb_option(const struct hm_verb *verb, int argc, char **argv)
 			break;
 		case 'h':
 			hm_verb_print_help(verb);
-			exit(HM_EXIT_DONE);
+			exit(hm_end_output(HM_EXIT_DONE));
 		case 'V':
 			(void)printf("heapmark %s\n", HM_VERSION);
-			exit(HM_EXIT_DONE);
+			exit(hm_end_output(HM_EXIT_DONE));
 		case ':':
 			hm_fail("option %s needs a value", argv[optind - 1]);
 			exit(hm_verb_usage(verb));

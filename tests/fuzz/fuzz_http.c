@@ -23,24 +23,50 @@ static char *take_text(const uint8_t **data, size_t *size_bytes)
 	return text;
 }
 
+static void try_path(const char *path, const char *query)
+{
+	char clean[64];
+	char again[64];
+	char location[96];
+
+	fuzz_require(path[0] == '/', "a path begins with a slash");
+	(void)hm_http_clean_path(path, clean);
+	fuzz_require(strlen(clean) <= strlen(path), "a clean path is not longer");
+	fuzz_require(clean[0] == '/' && clean[1] != '/' && strstr(clean, "/../") == NULL, "a path is clean");
+	fuzz_require(!hm_http_clean_path(clean, again), "a clean path stays");
+	if (!hm_http_location(clean, query, location, sizeof(location)))
+		return;
+	fuzz_require(location[0] == '/' && location[1] != '/' && location[1] != '\\',
+		     "a location stays on this server");
+	for (const char *place = location; *place != '\0'; place++)
+		fuzz_require(isgraph((unsigned char)*place), "a location can stand in a header");
+}
+
 static void try_target(const char *target)
 {
+	char authority[32];
 	char path[64];
 	char value[16];
+	const char *rest = target;
 
-	if (hm_http_path(target, path, sizeof(path))) {
-		fuzz_require(path[0] == '/', "a path begins with a slash");
-		fuzz_require(strlen(path) < sizeof(path), "a path ends");
-	}
+	if (hm_http_target(target, authority, sizeof(authority), &rest))
+		fuzz_require(strpbrk(authority, "/?#") == NULL, "an authority is no more than that");
+	if (hm_http_path(rest, path, sizeof(path)))
+		try_path(path, hm_http_query(rest));
 	if (hm_query_find(hm_http_query(target), "pid", value, sizeof(value)) == HM_QUERY_FOUND)
-		fuzz_require(strstr(target, "pid") != NULL && strlen(value) < sizeof(value),
+		fuzz_require(strpbrk(target, "p%") != NULL && strlen(value) < sizeof(value),
 			     "what is found was there");
 }
 
 static void try_host(const char *text)
 {
 	struct hm_host host;
+	char trimmed[32];
 
+	if (hm_http_trim(text, trimmed, sizeof(trimmed)) && trimmed[0] != '\0')
+		fuzz_require(strchr(" \t", trimmed[0]) == NULL &&
+				     strchr(" \t", trimmed[strlen(trimmed) - 1]) == NULL,
+			     "no blanks are around it");
 	if (!hm_host_parse(text, &host))
 		return;
 	fuzz_require(strlen(host.name) < sizeof(host.name), "a name ends");

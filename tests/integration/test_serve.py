@@ -232,6 +232,13 @@ class Server:
         connection.close()
         return response.status, response.headers, content
 
+    def follow(self, path):
+        """As ask, at where it is sent on to."""
+        answer = self.ask(path)
+        while answer[0] == 301:
+            answer = self.ask(answer[1]["Location"])
+        return answer
+
     def text(self, path, **headers):
         status, _, content = self.ask(path, **headers)
         return status, content.decode("utf-8", "replace")
@@ -310,6 +317,11 @@ def test_command_line(place):
     refused("serve with no token file", "serve", "--token-file", "nothing", ".", expect=r"No such file")
     open(os.path.join(place.path, "empty"), "w").close()
     refused("serve with an empty token", "serve", "--token-file", "empty", ".", expect=r"first line is empty")
+    for name, content, reason in (("NUL", b"s3\0cret\n", "a NUL"), ("blank", b"s3 cret\n", "a blank"),
+                                  ("end", b"s" * 5000 + b"\n", "longer than a token may be")):
+        with open(os.path.join(place.path, "token"), "wb") as stream:
+            stream.write(content)
+        refused(f"serve with a token's {name}", "serve", "--token-file", "token", ".", expect=reason)
     with open(os.path.join(place.path, "x.pb.gz"), "wb") as stream:
         stream.write(gzip.compress(b""))
     refused("serve of a profile", "serve", "x.pb.gz", expect=r"go tool pprof -http=: x\.pb\.gz")
@@ -407,6 +419,17 @@ def test_pprof(place):
             contains(f"{path}: text", content.decode(), reason)
             equal(f"{path}: pprof prints it", (headers["X-Go-Pprof"], headers["Content-Type"]),
                   ("1", "text/plain; charset=utf-8"))
+        for path, location in (("//debug/pprof/heap", "/debug/pprof/heap"), ("/debug//pprof/./heap?a=%20b&c", "/debug/pprof/heap?a=%20b&c"),
+                               ("/debug/pprof/../vars", "/debug/vars"), ("/debug/pprof?pid=1", "/debug/pprof/?pid=1"),
+                               ("//debug/pprof", "/debug/pprof/"), ("//evil.example/..//metrics", "/metrics"),
+                               ("/.//debug/pprof/%5C%0D%0A", "/debug/pprof/%5C%0D%0A")):
+            got, headers, _ = server.ask(path)
+            equal(f"{path}: sent on, as by Go", (got, headers["Location"]), (301, location))
+        for path in ("//", "/debug//pprof/."):
+            equal(f"{path}: leads there at last", server.follow(path)[0], 200)
+        for path in ("/debug", "//evil.example", "/debug/pprof/heap//", "/metrics/"):
+            equal(f"{path}: is not another path", server.follow(path)[0], 404)
+        contains("an encoded key", server.text("/debug/pprof/heap?%64ebug=1")[1], r"^heap profile: ")
         result = subprocess.run(["go", "tool", "pprof", "-top", server.origin], capture_output=True, text=True)
         contains("pprof without a path is told what to type", result.stderr, r"go tool pprof http://.*/debug/pprof/heap")
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
@@ -451,6 +474,22 @@ def test_deltas(place):
         equal("delta_heap: what was not allocated anew", second.total("retain_blocks").alloc_space, 0)
         check("delta_heap: window", field(file, DURATION) > 0)
         equal("delta_heap: sound", place.run("check", file)[0], 0)
+
+        # who goes away takes what he waits for with him
+        descriptors = os.listdir(f"/proc/{server.process.pid}/fd")
+        left = []
+        for i in range(128):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+            client.sendall(b"GET /debug/pprof/heap?seconds=3600 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            left.append(client)
+        wait_pending(server, 128)
+        left[0].shutdown(socket.SHUT_WR)  # as in Go, half of the connection is enough
+        wait_pending(server, 127)
+        for client in left:
+            client.close()
+        wait_pending(server, 0)
+        equal("128 went away: profiles go on", server.ask("/debug/pprof/heap")[0], 200)
+        wait_until(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) <= len(descriptors))
 
         # more of them than are allowed; the server answers others meanwhile
         waiting = []
@@ -844,7 +883,7 @@ def test_access(place):
         with Server(place, "--allow-host", "Profiles.example", str(subject.pid)) as server:
             for host, status in (("localhost", 200), ("LOCALHOST:1", 200), ("x.localhost", 200), ("127.0.0.1", 200),
                                  ("127.1.2.3:80", 200), ("[::1]:99", 200), ("profiles.EXAMPLE:443", 200),
-                                 ("profiles.example.", 200), ("evil.example", 403), ("localhost.evil.example", 403),
+                                 ("profiles.example.", 200), ("profiles.example.:", 200), ("evil.example", 403), ("localhost.evil.example", 403),
                                  ("127.0.0.1.evil.example", 403), ("10.0.0.1", 403), ("[::1", 400), ("", 400),
                                  ("a b", 400), ("localhost:x", 400), ("localhost:99999", 400), ("a" * 300, 400)):
                 equal(f"Host {host[:40]!r}: status", server.text("/metrics", Host=host)[0], status)
@@ -852,8 +891,15 @@ def test_access(place):
             contains("two hosts", server.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n"), r"^HTTP/1\.1 400")
             contains("no host", server.raw(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"), r"^HTTP/1\.1 400")
             contains("no host in HTTP/1.0", server.raw(b"GET /metrics HTTP/1.0\r\n\r\n"), r"^HTTP/1\.. 200")
-            contains("another's target",
-                     server.raw(b"GET http://evil/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), r"^HTTP/1\.1 400")
+            for target, host, status in (
+                    (b"http://127.0.0.1:1/metrics", b"localhost", 200), (b"HTTP://profiles.example/metrics", b"localhost", 200),
+                    (b"http://[::1]", b"localhost", 200), (b"http://localhost?pid=x", b"localhost", 200),
+                    (b"http://evil/", b"localhost", 403), (b"http://localhost/", b"evil", 403), (b"http://a@localhost/", b"localhost", 400),
+                    (b"http:///metrics", b"localhost", 400), (b"https://localhost/", b"localhost", 400), (b"*", b"localhost", 400),
+                    (b"/metrics", b"localhost ", 200), (b"/metrics", b" \tlocalhost:1\t ", 200), (b"/metrics", b"localhost:", 200)):
+                answer = server.raw(b"GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % (target, host))
+                contains(f"{target} at {host}", answer, rf"^HTTP/1\.1 {status} ")
+            contains("another's target without a host", server.raw(b"GET http://evil/ HTTP/1.0\r\n\r\n"), r"^HTTP/1\.. 403")
             lacks("loopback: no warning", server.messages, "warning")
         token = os.path.join(place.path, "token")
         with open(token, "w") as stream:
@@ -862,14 +908,21 @@ def test_access(place):
         with Server(place, "--token-file", "token", str(subject.pid)) as server:
             contains("token for all to read: warning", server.messages, r"warning: --token-file token: others may read")
             for authorization, status in (("", 401), ("Bearer", 401), ("Bearer s3cre", 401), ("Bearer s3crets3cret", 401),
-                                          ("Bearer s3cretx", 401), ("s3cret", 401), ("Bearer s3cret", 200),
+                                          ("Bearer s3cretx", 401), ("Bearer  s3cret \t", 200), ("s3cret", 401), ("Bearer s3cret", 200),
                                           ("bearer s3cret", 200)):
                 equal(f"{authorization!r}: status", server.text("/metrics", Authorization=authorization)[0], status)
             status, headers, _ = server.ask("/metrics")
             equal("no token", (status, headers["WWW-Authenticate"]), (401, 'Bearer realm="heapmark"'))
         os.chmod(token, 0o600)
-        with Server(place, "--token-file", "token", str(subject.pid)) as server:
-            lacks("token for us alone: no warning", server.messages, "warning")
+        for name, content in (("blanks before it", b" \t s3cret\n"), ("much behind it", b"s3cret\n" + b"#" * 5000)):
+            with open(token, "wb") as stream:
+                stream.write(content)
+            with Server(place, "--token-file", "token", str(subject.pid)) as server:
+                lacks(f"token with {name}, for us alone: no warning", server.messages, "warning")
+                equal(f"token with {name}: status", server.text("/metrics", Authorization="Bearer s3cret")[0], 200)
+        with Server(place, "--allow-host", "[fe80::1]", "--allow-host", "A.example.", str(subject.pid)) as server:
+            equal("--allow-host of an address", server.text("/metrics", Host="[fe80::1]:1")[0], 200)
+            equal("--allow-host with a dot at its end", server.text("/metrics", Host="a.example")[0], 200)
         with Server(place, "-l", "0.0.0.0:0", str(subject.pid)) as server:
             contains("all addresses: warning", server.messages, r"warning: 0\.0\.0\.0:\d+ can be reached from other machines")
             equal("all addresses: the one that was reached", server.text("/metrics", Host="127.0.0.1")[0], 200)
@@ -877,8 +930,52 @@ def test_access(place):
         with Server(place, "-l", "[::1]:0", str(subject.pid)) as server:
             contains("IPv6: the ready line", server.messages, r"at http://\[::1\]:\d+/")
             lacks("IPv6 loopback: no warning", server.messages, "warning")
+        everywhere(place, subject)
         if os.geteuid() == 0:
             unprivileged(place, subject)
+
+
+# A machine that has no IPv6.
+NO_IPV6 = r"""
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int socket(int domain, int type, int protocol)
+{
+	if (domain != AF_INET6)
+		return syscall(SYS_socket, domain, type, protocol);
+	errno = EAFNOSUPPORT;
+	return -1;
+}
+"""
+
+
+def everywhere(place, subject):
+    """No address, or that of all."""
+    def status(server, address, host):
+        connection = http.client.HTTPConnection(address, server.port, timeout=PATIENCE_SECONDS)
+        connection.request("GET", "/metrics", headers={"Host": host})
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    for address in ":0", "[]:0", "[::]:0":
+        with Server(place, "-l", address, str(subject.pid)) as server:
+            contains(f"-l {address}: warning", server.messages, r"warning: \[::\]:\d+ can be reached from other machines")
+            contains(f"-l {address}: the ready line", server.messages, r"at http://localhost:\d+/")
+            for reached, host, expected in (("127.0.0.1", "127.0.0.1", 200), ("::1", "[::1]:1", 200), ("127.0.0.1", "0.0.0.0", 200),
+                                            ("127.0.0.1", "[::]", 200), ("127.0.0.1", "evil.example", 403),
+                                            ("::1", "10.0.0.1", 403), ("127.0.0.1", "[::ffff:127.0.0.1]", 200)):
+                equal(f"-l {address}: {host} at {reached}", status(server, reached, host), expected)
+            _, _, errors = place.run("serve", "-l", f":{server.port}", str(subject.pid))
+            contains(f"-l {address}: no second one", errors, "something else listens there")
+    library = os.path.join(place.path, "no_ipv6.so")
+    compile_c(NO_IPV6, library, "-shared", "-fPIC")
+    with Server(place, "-l", ":0", str(subject.pid), LD_PRELOAD=library,
+                ASAN_OPTIONS="verify_asan_link_order=0") as server:
+        contains("no IPv6: warning", server.messages, r"warning: 0\.0\.0\.0:\d+ can be reached")
+        equal("no IPv6: IPv4", status(server, "127.0.0.1", "127.0.0.1"), 200)
 
 
 def unprivileged(place, subject):
@@ -928,6 +1025,34 @@ def unprivileged(place, subject):
     process.terminate()
     equal("another user's server ends", process.wait(timeout=PATIENCE_SECONDS), 0)
     process.stderr.close()
+
+
+def test_ignored_signals(place):
+    """What `nohup` and a script's `&` have ignored stays ignored; the rest ends it."""
+    def ignore(*numbers):
+        return lambda: [signal.signal(number, signal.SIG_IGN) for number in numbers]
+
+    def is_pending(process, number):
+        with open(f"/proc/{process.pid}/status") as status:
+            return any(int(line.split()[1], 16) >> (number - 1) & 1
+                       for line in status if line.startswith(("SigPnd", "ShdPnd")))
+
+    with steps(place) as subject:
+        pid = str(subject.pid)
+        for name, arguments, status, said in (
+                ("serve", ("-l", "127.0.0.1:0", pid), 0, r"ended by signal 15"),
+                ("watch", ("--every", "0.05", pid), 128 + signal.SIGTERM, ""),
+                ("run", ("-o", ".", "sh", "-c", "echo ready; exec sleep 1000"), 128 + signal.SIGTERM, "")):
+            for number in signal.SIGHUP, signal.SIGINT:
+                process = subprocess.Popen([TOOL, name, *arguments], cwd=place.path, preexec_fn=ignore(number),
+                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=place.environment())
+                (process.stderr if name == "serve" else process.stdout).readline()
+                process.send_signal(number)
+                wait_until(lambda: not is_pending(process, number))
+                process.send_signal(signal.SIGTERM)
+                errors = process.communicate(timeout=PATIENCE_SECONDS)[1].decode()
+                equal(f"{name}: {number.name} is ignored, SIGTERM is not", process.returncode, status)
+                contains(f"{name}: {number.name}: what it says", errors, said)
 
 
 def resident(pid):
@@ -981,6 +1106,85 @@ def test_hostile(place):
         output, errors = server.process.communicate(timeout=PATIENCE_SECONDS)
         equal("SIGINT: exit status, nothing on standard output", (server.process.returncode, output), (0, b""))
         contains("SIGINT: what it says", errors.decode(), r"ended by signal 2, after \d+ profiles")
+
+
+def unread_bytes(port):
+    """What connections to this port have in their sockets that was not read by the server."""
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return sum(int(row[4].split(":")[1], 16) for row in rows if int(row[1].split(":")[1], 16) == port and row[3] != "0A")
+
+
+def test_bodies(place):
+    """Bodies that are all there but for their last byte."""
+    size = (1 << 20) - 1
+    with steps(place) as subject, Server(place, str(subject.pid)) as server:
+        server.ask("/debug/pprof/heap")
+
+        def send_bodies(request, count):
+            clients = []
+            for _ in range(count):
+                client = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+                client.sendall(b"%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" %
+                               (request, size) + b"+" * (size - 1))
+                clients.append(client)
+            wait_until(lambda: unread_bytes(server.port) == 0)
+            return clients
+
+        def end_bodies(clients):
+            statuses = []
+            for client in clients:
+                client.sendall(b"+")
+                answer = b""
+                while piece := client.recv(65536):
+                    answer += piece
+                client.close()
+                statuses.append(int(answer.split()[1]))
+            return statuses
+
+        before = resident(server.process.pid)
+        clients = send_bodies(b"GET /debug/pprof/cmdline", 100)
+        grown = resident(server.process.pid) - before
+        check("a body that nobody reads is not kept", grown < 32 << 20, grown)
+        equal("a body that nobody reads does no harm", set(end_bodies(clients)), {200})
+        clients = send_bodies(b"POST /debug/pprof/symbol", 100)
+        grown = resident(server.process.pid) - before
+        check("bodies are bounded together", grown < 48 << 20, grown)
+        statuses = end_bodies(clients)
+        check("bodies beyond the bound are refused", statuses.count(503) >= 100 - 16, statuses)
+        equal("others are taken", set(statuses), {200, 503})
+        equal("then all goes on", server.ask("/debug/pprof/symbol", "POST", "+" * size)[0], 200)
+
+
+def test_slow_clients(place):
+    """Who moves a byte now and then is not silent, and is cut off all the same."""
+    with steps(place) as subject, Server(place, str(subject.pid)) as server:
+        begins = {"a request line": b"G", "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+                  "a body": b"POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+                  "a second request": b"GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localhost\r\n\r\nG"}
+        clients = {}
+        for name, begin in begins.items():
+            clients[name] = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
+            clients[name].sendall(begin)
+        begun = time.monotonic()
+        while clients and time.monotonic() - begun < PATIENCE_SECONDS:
+            for name, client in list(clients.items()):
+                try:
+                    client.sendall(b"x")
+                    client.setblocking(False)
+                    ended = client.recv(65536) == b""
+                except BlockingIOError:
+                    ended = False
+                except ConnectionError:
+                    ended = True
+                client.setblocking(True)
+                if ended:
+                    client.close()
+                    del clients[name]
+            time.sleep(1)
+        equal("cut off: who sends drop by drop", list(clients), [])
+        check("cut off: not before its time", time.monotonic() - begun > 25)
+        equal("others are answered", server.ask("/debug/pprof/heap")[0], 200)
 
 
 def test_prometheus(place):
@@ -1119,6 +1323,50 @@ class Screen:
 def widest(frame):
     lines = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]", "", frame).split("\r\n")
     return max(len(line.rstrip("\r")) for line in lines)
+
+
+def displayed(text, rows, columns):
+    """What a terminal shows of this, that was full of X before."""
+    cells = [["X"] * columns for _ in range(rows)]
+    row = column = 0
+    for sequence, letter in re.findall(r"\x1b\[([^A-Za-z]*[A-Za-z])|([^\x1b])", text):
+        if letter == "\r":
+            column = 0
+        elif letter == "\n":
+            row += 1
+        elif letter:
+            if column == columns:  # only now: the cursor stays on the last one
+                row, column = row + 1, 0
+        if row == rows:
+            cells, row = cells[1:] + [[" "] * columns], rows - 1
+        if letter not in ("", "\r", "\n"):
+            cells[row][column] = letter
+            column += 1
+        if sequence == "H":
+            row = column = 0
+        elif sequence in ("K", "J"):
+            here = min(column, columns - 1)
+            cells[row][here:] = [" "] * (columns - here)
+            if sequence == "J":
+                cells[row + 1:] = [[" "] * columns for _ in cells[row + 1:]]
+    return ["".join(line).rstrip() for line in cells]
+
+
+def test_watch_small_screen(place):
+    """Nothing wraps and nothing moves up, however small the terminal."""
+    with steps(place) as subject:
+        labels = [f"steps[{subject.pid}]", "         @", "rss ", "inuse ", "alloc ", "free ", "live ", "threads "]
+        for rows, columns in ((24, 80), (9, 80), (8, 80), (7, 80), (3, 52), (1, 80), (12, 20), (8, 26), (5, 12), (2, 3), (1, 1)):
+            screen = Screen(place, "watch", "--every", "0.05", str(subject.pid), rows=rows, columns=columns)
+            for _ in range(4):  # the first was perhaps drawn before the terminal had its size
+                screen.read_until(r"\x1b\[H")
+            frame = "\x1b[H" + screen.read_until(r"(?=\x1b\[H)")
+            shown = displayed(frame, rows, columns)
+            expected = [label[:columns].rstrip() for label in labels[:rows]] + [""] * (rows - len(labels))
+            equal(f"{rows} rows of {columns}", [line[:len(label)] for line, label in zip(shown, expected)], expected)
+            equal(f"{rows} rows of {columns}: nothing below", shown[len(labels):], [""] * (rows - len(labels)))
+            os.kill(screen.pid, signal.SIGTERM)
+            screen.finish()
 
 
 def test_watch_screen(place):

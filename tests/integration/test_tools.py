@@ -1159,6 +1159,24 @@ def test_dump_ledger(place):
     contains("a full disk: says so", full[2], r"full: No space left on device, so no profile was written")
 
 
+def test_full_output(place):
+    """Standard output that takes nothing: each verb says so, whatever it wrote to it and when."""
+    process = place.start_preloaded("wait", HEAPMARK_RATE="1")
+    wait_ready(process)
+    pid = str(process.pid)
+    equal("a dump", place.run("dump", "-o", "x.pb.gz", pid)[0], 0)
+    for arguments in (("top", pid), ("check", pid), ("doctor", pid), ("diff", "x.pb.gz", "x.pb.gz"), ("flame", "-o", "-", pid),
+                      ("dump", "-o", "-", pid), ("symbolize", "-o", "-", "x.pb.gz"), ("watch", "-n", "2", "--every", "0.05", pid),
+                      ("--help",), ("--version",), ("help", "top"), ("top", "--help"), ("top", "--version")):
+        with open("/dev/full", "wb") as full:
+            result = subprocess.run([TOOL, *arguments], cwd=place.path, env=place.environment(), stdout=full,
+                                    stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS)
+        equal(f"{' '.join(arguments[:1])}: exit status", result.returncode, 2)
+        contains(f"{' '.join(arguments[:1])}: why", result.stderr.decode(),
+                 r"^heapmark: error: (standard output|-): (No space left on device|not all could be written)")
+    finish(process)
+
+
 def test_check(place):
     process = place.start_preloaded("wait", HEAPMARK_RATE="1")
     wait_ready(process)
