@@ -112,12 +112,13 @@ static const char *allocator_of(const struct hm_mappings *mappings)
 	return NULL;
 }
 
-static enum hm_memory_owner owner_by_name(const struct hm_mapping *mapping)
+/* `allocator` NULL: the C library's own, which alone takes what brk gives without being asked. */
+static enum hm_memory_owner owner_by_name(const struct hm_mapping *mapping, const char *allocator)
 {
 	const char *const base = base_name(mapping->name);
 
 	if (is_heap(mapping))
-		return HM_OWNER_ALLOCATOR;
+		return allocator == NULL ? HM_OWNER_ALLOCATOR : HM_OWNER_ANONYMOUS;
 	if (strcmp(mapping->name, "[stack]") == 0)
 		return HM_OWNER_STACKS;
 	if (strcmp(mapping->name, "[anon:heapmark]") == 0 || begins_with(base, HM_LIBRARY_NAME) ||
@@ -141,7 +142,7 @@ static void claim_static_data(const struct hm_memory_evidence *evidence, struct 
 		claim(claims, behind->start_address,
 		      min_u64(behind->end_address,
 			      behind->start_address + hm_static_data_bytes(evidence->pid, file->name)),
-		      owner_by_name(file));
+		      owner_by_name(file, claims->allocator));
 	}
 }
 
@@ -207,12 +208,12 @@ static void follow_block(const struct hm_memory_evidence *evidence, const struct
 	claims->live_bytes += weight * size;
 	claims->live_variance += size * size * weight * (weight - 1);
 	claims->live_touched_bytes += weight * touched;
-	if (mapping == NULL || !hm_mapping_is_anonymous(mapping))
-		return; /* in the heap, or freed since */
+	if (mapping == NULL || (!hm_mapping_is_anonymous(mapping) && !is_heap(mapping)))
+		return; /* freed since */
 
 	enum hm_memory_owner *const rest = &claims->rest[index_of(evidence->mappings, mapping)];
 
-	if (claims->allocator != NULL)
+	if (claims->allocator != NULL || is_heap(mapping))
 		*rest = HM_OWNER_ALLOCATOR;
 	else if (claim_block(mapping, live, claims, rest))
 		claims->inferred_bytes += (weight - 1) * touched;
@@ -390,7 +391,7 @@ void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_
 	if (claims.rest == NULL)
 		abort();
 	for (size_t i = 0; i < mappings->count; i++)
-		claims.rest[i] = owner_by_name(&mappings->entries[i]);
+		claims.rest[i] = owner_by_name(&mappings->entries[i], claims.allocator);
 	claim_blocks(evidence, &claims);
 	if (claims.allocator == NULL)
 		claim_arenas_by_shape(mappings, &claims);

@@ -17,7 +17,8 @@
  *
  * Which mappings hold malloc'd blocks
  * -----------------------------------
- * "[heap]", and what the addresses of live samples lead to.  For the C library's own allocator:
+ * What the addresses of live samples lead to.  For the C library's own allocator "[heap]", which is what brk
+ * gives and which another allocator need not use, and:
  *
  *	a block of 128 KiB or more that begins 16 bytes behind the start of a page has a mapping of its own:
  *	the pages of the block, nothing around them.  Of such blocks only some are sampled; those that are not

@@ -2,8 +2,7 @@
 /*
  * Programs whose memory is high for a known cause.
  *
- *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
- *	       undumpable
+ *	causes NAME, one of the table at the end
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -138,6 +137,23 @@ static void map_memory(void)
 		abort();
 	memset(memory, 1, bytes);
 	sink = touched(16 << 20); /* its mapping lies below the large one, and the kernel joins them */
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+/* What brk gives, to the program and not to malloc. */
+static void break_moved(void)
+{
+	const size_t bytes = (size_t)300 << 20;
+
+	sink = touched(4 << 20);
+
+	void *const memory = sbrk((intptr_t)bytes);
+
+	if (memory == (void *)-1)
+		abort();
+	memset(memory, 1, bytes);
 	ready("mapped", bytes);
 	while (go_on(1000))
 		;
@@ -283,17 +299,12 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} causes[] = {
-		{ "leak", leak },
-		{ "churn", churn },
-		{ "retention", retention },
-		{ "fragmentation", fragmentation },
-		{ "mmap", map_memory },
-		{ "threads", threads },
-		{ "cache", cache },
-		{ "fifo", fifo },
-		{ "untouched", untouched },
-		{ "mixed", mixed },
-		{ "undumpable", undumpable },
+		{ "leak", leak },           { "churn", churn },
+		{ "retention", retention }, { "fragmentation", fragmentation },
+		{ "mmap", map_memory },     { "break", break_moved },
+		{ "threads", threads },     { "cache", cache },
+		{ "fifo", fifo },           { "untouched", untouched },
+		{ "mixed", mixed },         { "undumpable", undumpable },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

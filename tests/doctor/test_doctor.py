@@ -98,9 +98,10 @@ def near(name, size, expected, slack=0.0):
     check(name, abs(size - expected) <= deviation, f"{size / MIB:.2f} MiB for {expected / MIB:.2f} +- {deviation / MIB:.2f}")
 
 
-def each_allocator(place, cause, seconds=0.0, at_rest=False):
+def each_allocator(place, cause, seconds=0.0, at_rest=False, names=tuple(ALLOCATORS)):
     """Runs the cause under each allocator, and yields what doctor says of it, once all of it sleeps if at_rest."""
-    for allocator, file in ALLOCATORS.items():
+    for allocator in names:
+        file = ALLOCATORS[allocator]
         inner = common.Place(place.path, allocator)
         inner.name = f"{cause}, {allocator}"
         program = Program(inner, [CAUSES, cause], file)
@@ -184,6 +185,20 @@ def test_mmap(place):
         mapped = screen.sizes["other anonymous memory"]
         check(f"{name}: what was mapped", abs(mapped - program.figures["mapped"]) <= 0.01 * mapped, screen.text)
         check(f"{name}: the block", abs(screen.sizes["live heap"] - 16 * MIB) <= MIB, screen.text)
+
+
+def mapped_is(name, program, screen):
+    """All that the program has mapped is told, and as nothing else: but for 4 MiB, which no verdict depends on."""
+    mapped = program.figures["mapped"]
+    check(f"{name}: what was mapped", abs(screen.sizes["other anonymous memory"] - mapped) <= 4 * MIB + screen.rounding,
+          screen.text)
+
+
+def test_break(place):
+    for name, program, screen, resident in each_allocator(place, "break", names=("jemalloc", "mimalloc")):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
 
 
 def test_threads(place):

@@ -88,7 +88,7 @@ static struct hm_mapping named(struct hm_mapping mapping, const char *name, uint
 }
 
 struct split_case {
-	struct hm_mapping mappings[6];
+	struct hm_mapping mappings[8];
 	size_t mapping_count;
 	struct hm_snapshot_live live[4];
 	uint64_t live_count;
@@ -258,20 +258,28 @@ static void test_split_other_allocator(void)
 {
 	struct split_case other = {
 		.mappings = { named(anonymous(0x1000, MIB, KIB), "/usr/lib/libjemalloc.so.2", 7),
-			      anonymous(place, MIB, MIB), anonymous(place + 2 * MIB, MIB, MIB),
-			      anonymous(place + 4 * MIB, MIB, MIB), anonymous(place + 8 * MIB, MIB, MIB) },
-		.mapping_count = 5,
-		.live = { { .address = place + 2 * MIB + 16, .size_bytes = 200 * KIB, .weight = 1 } },
+			      named(anonymous(0x200000, MIB, MIB), "[heap]", 0), anonymous(place, MIB, MIB),
+			      anonymous(place + 2 * MIB, MIB, MIB), anonymous(place + 4 * MIB, MIB, MIB),
+			      anonymous(place + 8 * MIB, MIB, MIB) },
+		.mapping_count = 6,
+		.live = { { .address = place + 2 * MIB + 16, .size_bytes = 200 * KIB, .weight = 1 },
+			  { .address = 0x200000 + 16, .size_bytes = 100 * KIB, .weight = 1 } },
 		.live_count = 1,
 	};
 	struct hm_memory_split split;
 
-	for (size_t i = 1; i < 5; i++)
-		other.mappings[i].no_reserve = i != 1;
+	for (size_t i = 2; i < 6; i++)
+		other.mappings[i].no_reserve = i != 2;
 	split = split_of(&other);
 	CHECK_STR(split.allocator, "jemalloc");
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 200 * KIB);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * MIB - 200 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 3 * MIB);
+
+	/* What brk gave is the allocator's where that uses it, as tcmalloc does. */
+	other.live_count = 2;
+	split = split_of(&other);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 300 * KIB);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
 }
 
