@@ -168,6 +168,11 @@ bool hm_mapping_is_anonymous(const struct hm_mapping *mapping)
 	       (mapping->name[0] == '\0' || strncmp(mapping->name, "[anon", strlen("[anon")) == 0);
 }
 
+bool hm_mapping_is_accessible(const struct hm_mapping *mapping)
+{
+	return mapping->readable || mapping->writable || mapping->executable;
+}
+
 int hm_pages_open(pid_t pid, struct hm_pages *ret_pages)
 {
 	char path[PROC_PATH_MAX];

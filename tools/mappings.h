@@ -58,6 +58,9 @@ const struct hm_mapping *hm_mappings_head_of(const struct hm_mappings *mappings,
 /* Whether it is anonymous and has no name, or a name that the program gave it. */
 bool hm_mapping_is_anonymous(const struct hm_mapping *mapping);
 
+/* Whether it can be read, written or executed; the others are address space that is reserved, and guards. */
+bool hm_mapping_is_accessible(const struct hm_mapping *mapping);
+
 /* The pages of a process, one by one. */
 struct hm_pages {
 	int descriptor; /* owned; released by hm_pages_close */

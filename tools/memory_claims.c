@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/memory_claims.h"
 
+#include "tools/glibc_heap.h"
 #include "tools/ledger.h"
 #include "tools/library.h"
 #include "tools/static_data.h"
@@ -10,14 +11,6 @@
 #include <string.h>
 
 enum { PAGE_BYTES = 4096 };
-
-/*
- * glibc's malloc/arena.c and malloc.c for 64 bits: HEAP_MAX_SIZE, the least size for which a block gets a
- * mapping of its own unless a program lowers it, and what lies before the block there.
- */
-static const uint64_t arena_heap_bytes = UINT64_C(64) << 20;
-static const uint64_t mapped_block_bytes = UINT64_C(128) << 10;
-enum { CHUNK_HEAD_BYTES = 16 };
 
 /* Of a block from this size on it is looked up which of its pages were ever touched. */
 static const uint64_t large_block_bytes = UINT64_C(64) << 10;
@@ -61,11 +54,6 @@ static bool begins_with(const char *text, const char *beginning)
 static bool is_heap(const struct hm_mapping *mapping)
 {
 	return strcmp(mapping->name, "[heap]") == 0;
-}
-
-static bool is_accessible(const struct hm_mapping *mapping)
-{
-	return mapping->readable || mapping->writable || mapping->executable;
 }
 
 static size_t index_of(const struct hm_mappings *mappings, const struct hm_mapping *mapping)
@@ -178,23 +166,26 @@ static double touched_bytes(const struct hm_memory_evidence *evidence, const str
 }
 
 /* The rules of glibc.  Returns whether the block has a mapping of its own. */
-static bool claim_block(const struct hm_mapping *mapping, const struct hm_snapshot_live *live,
-			struct hm_memory_claims *claims, enum hm_memory_owner *rest)
+static bool claim_block(const struct hm_memory_evidence *evidence, const struct hm_mapping *mapping,
+			const struct hm_snapshot_live *live, struct hm_memory_claims *claims,
+			enum hm_memory_owner *rest)
 {
-	const uint64_t end = live->address + live->size_bytes;
-	const uint64_t heap = live->address & ~(arena_heap_bytes - 1);
+	const struct hm_memory_claim *const last =
+		claims->count != 0 ? &claims->entries[claims->count - 1] : NULL;
 
-	if (live->address % PAGE_BYTES == CHUNK_HEAD_BYTES && live->size_bytes >= mapped_block_bytes) {
-		claim(claims, page_down(live->address), min_u64(page_up(end), mapping->end_address),
-		      HM_OWNER_ALLOCATOR);
-		return true;
-	}
-	if (heap < mapping->start_address)
+	/* In the heap of an arena that another block has led to. */
+	if (last != NULL && last->start_address <= live->address &&
+	    live->address + live->size_bytes <= last->end_address)
+		return false;
+
+	const struct hm_glibc_place place =
+		hm_glibc_place_of(evidence->pid, mapping, live->address, live->size_bytes);
+
+	if (place.kind == HM_GLIBC_OTHER)
 		*rest = HM_OWNER_ALLOCATOR;
-	else if (claims->count == 0 || claims->entries[claims->count - 1].start_address != heap)
-		claim(claims, heap, min_u64(heap + arena_heap_bytes, mapping->end_address),
-		      HM_OWNER_ALLOCATOR);
-	return false;
+	else
+		claim(claims, place.start_address, place.end_address, HM_OWNER_ALLOCATOR);
+	return place.kind == HM_GLIBC_MAPPED;
 }
 
 static void follow_block(const struct hm_memory_evidence *evidence, const struct hm_snapshot_live *live,
@@ -215,7 +206,7 @@ static void follow_block(const struct hm_memory_evidence *evidence, const struct
 
 	if (claims->allocator != NULL || is_heap(mapping))
 		*rest = HM_OWNER_ALLOCATOR;
-	else if (claim_block(mapping, live, claims, rest))
+	else if (claim_block(evidence, mapping, live, claims, rest))
 		claims->inferred_bytes += (weight - 1) * touched;
 }
 
@@ -264,19 +255,23 @@ static void spread_to_neighbours(const struct hm_mappings *mappings, struct hm_m
 			claims->rest[i - 1] = HM_OWNER_ALLOCATOR;
 }
 
-/* Arenas of glibc in which nothing was sampled. */
-static void claim_arenas_by_shape(const struct hm_mappings *mappings, struct hm_memory_claims *claims)
+/* Arenas of glibc in which nothing was sampled; the kernel may have joined them with others. */
+static void claim_arenas(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
 {
-	for (size_t i = 0; i + 1 < mappings->count; i++) {
-		const struct hm_mapping *const heap = &mappings->entries[i];
-		const struct hm_mapping *const behind = &mappings->entries[i + 1];
-		const uint64_t start = heap->start_address;
+	const struct hm_mappings *const mappings = evidence->mappings;
 
-		if (start % arena_heap_bytes == 0 && hm_mapping_is_anonymous(heap) && heap->writable &&
-		    heap->end_address - start < arena_heap_bytes && hm_mapping_is_anonymous(behind) &&
-		    !is_accessible(behind) && behind->start_address == heap->end_address &&
-		    behind->end_address >= start + arena_heap_bytes)
-			claim(claims, start, heap->end_address, HM_OWNER_ALLOCATOR);
+	for (size_t i = 0; i < mappings->count; i++) {
+		const struct hm_mapping *const mapping = &mappings->entries[i];
+		const uint64_t mask = HM_GLIBC_HEAP_BYTES - 1;
+
+		if (!hm_mapping_is_anonymous(mapping) || !mapping->writable || mapping->resident_bytes == 0)
+			continue;
+		for (uint64_t start = (mapping->start_address + mask) & ~mask; start < mapping->end_address;
+		     start += HM_GLIBC_HEAP_BYTES)
+			if (hm_glibc_is_heap(evidence->pid, evidence->pages, mappings, i, start))
+				claim(claims, start,
+				      min_u64(start + HM_GLIBC_HEAP_BYTES, mapping->end_address),
+				      HM_OWNER_ALLOCATOR);
 	}
 }
 
@@ -291,7 +286,8 @@ static bool has_guard(const struct hm_mappings *mappings, const struct hm_mappin
 	const struct hm_mapping *const below = mapping - 1;
 
 	return below->end_address == mapping->start_address && hm_mapping_is_anonymous(below) &&
-	       !is_accessible(below) && below->end_address - below->start_address <= guard_bytes_max;
+	       !hm_mapping_is_accessible(below) &&
+	       below->end_address - below->start_address <= guard_bytes_max;
 }
 
 /* The main thread's is known by its name; one in malloc'd memory is the allocator's. */
@@ -394,7 +390,7 @@ void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_
 		claims.rest[i] = owner_by_name(&mappings->entries[i], claims.allocator);
 	claim_blocks(evidence, &claims);
 	if (claims.allocator == NULL)
-		claim_arenas_by_shape(mappings, &claims);
+		claim_arenas(evidence, &claims);
 	else
 		spread_to_neighbours(mappings, &claims);
 	claim_own(evidence->snapshot, &claims);

@@ -2,6 +2,7 @@
 #include "tools/memory_split.h"
 
 #include "tools/memory_claims.h"
+#include "tools/process.h"
 
 #include <math.h>
 
@@ -96,7 +97,7 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 	struct hm_pages opened = { .descriptor = -1 };
 	const struct hm_pages *const pages = hm_pages_open(pid, &opened) == 0 ? &opened : NULL;
 	const struct hm_memory_evidence evidence = {
-		.pid = pid,
+		.pid = hm_process_running_thread(pid),
 		.mappings = mappings,
 		.pages = pages,
 		.snapshot = snapshot,

@@ -20,16 +20,17 @@
  * What the addresses of live samples lead to.  For the C library's own allocator "[heap]", which is what brk
  * gives and which another allocator need not use, and:
  *
- *	a block of 128 KiB or more that begins 16 bytes behind the start of a page has a mapping of its own:
- *	the pages of the block, nothing around them.  Of such blocks only some are sampled; those that are not
- *	are counted as the estimate has them: a sample that stands for w blocks adds w-1 times the pages that
- *	it has itself, taken from what is left of anonymous memory.
+ *	a block with a mapping of its own has that mapping, and nothing around it.  Of such blocks only some
+ *	are sampled; those that are not are counted as the estimate has them: a sample that stands for w
+ *	blocks adds w-1 times the pages that it has itself, taken from what is left of anonymous memory.
  *
  *	any other lies in an arena's heap, which begins at a multiple of 64 MiB: from there 64 MiB, as far as
- *	the mapping goes.  An arena without any sample is known by its shape: accessible memory from a
- *	multiple of 64 MiB on, inaccessible memory behind it up to the next one.
+ *	the mapping goes.  At each such multiple an arena without any sample is looked for, too.
  *
  *	what fits neither: the whole mapping.
+ *
+ * Which it is says what malloc itself has written there; where that may not be read it is guessed
+ * (glibc_heap.h).
  *
  * For an allocator that was loaded in its place (jemalloc, mimalloc, tcmalloc, ...), the whole mapping; and
  * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings

@@ -128,16 +128,58 @@ static void fragmentation(void)
 		;
 }
 
-static void map_memory(void)
+static void *mapped(size_t size_bytes, int protection, int flags)
 {
-	const size_t bytes = (size_t)1 << 30;
-	void *const memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *const memory = mmap(NULL, size_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
 	if (memory == MAP_FAILED)
 		abort();
-	memset(memory, 1, bytes);
+	return memory;
+}
+
+static void map_memory(void)
+{
+	const size_t bytes = (size_t)1 << 30;
+
+	memset(mapped(bytes, PROT_READ | PROT_WRITE, 0), 1, bytes);
 	sink = touched(16 << 20); /* its mapping lies below the large one, and the kernel joins them */
 	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+/* Large blocks that do not begin where malloc's do, beside what was mapped: the kernel joins them. */
+static void aligned(void)
+{
+	enum { BLOCKS = 8 };
+	const size_t bytes = (size_t)400 << 20;
+
+	memset(mapped(bytes, PROT_READ | PROT_WRITE, 0), 1, bytes);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		void *block = NULL;
+
+		if (posix_memalign(&block, i % 2 == 0 ? 64 : 4096, MIB) != 0)
+			abort();
+		memset(block, 1, MIB);
+		sink = block;
+	}
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+/* What looks like an arena of malloc's from outside, as Go's heap does. */
+static void arena_like(void)
+{
+	const size_t arena_bytes = (size_t)64 << 20;
+	const size_t used_bytes = (size_t)40 << 20;
+	char *const room = mapped(2 * arena_bytes, PROT_NONE, MAP_NORESERVE);
+	char *const arena = room + (arena_bytes - (uintptr_t)room % arena_bytes);
+
+	if (mprotect(arena, used_bytes, PROT_READ | PROT_WRITE) != 0)
+		abort();
+	memset(arena, 1, used_bytes);
+	ready("mapped", used_bytes);
 	while (go_on(1000))
 		;
 }
@@ -302,6 +344,7 @@ int main(int argc, char **argv)
 		{ "leak", leak },           { "churn", churn },
 		{ "retention", retention }, { "fragmentation", fragmentation },
 		{ "mmap", map_memory },     { "break", break_moved },
+		{ "aligned", aligned },     { "arena_like", arena_like },
 		{ "threads", threads },     { "cache", cache },
 		{ "fifo", fifo },           { "untouched", untouched },
 		{ "mixed", mixed },         { "undumpable", undumpable },

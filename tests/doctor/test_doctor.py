@@ -194,6 +194,21 @@ def mapped_is(name, program, screen):
           screen.text)
 
 
+def test_aligned(place):
+    for name, program, screen, resident in each_allocator(place, "aligned"):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
+        near(f"{name}: live", screen.sizes["live heap"], 8 * MIB)
+
+
+def test_arena_like(place):
+    for name, program, screen, resident in each_allocator(place, "arena_like", names=("glibc",)):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
+
+
 def test_break(place):
     for name, program, screen, resident in each_allocator(place, "break", names=("jemalloc", "mimalloc")):
         equal(f"{name}: verdict", screen.verdict, "mmap")

@@ -3,6 +3,7 @@
 #include "tests/unit/check.h"
 
 #include "tools/diagnosis.h"
+#include "tools/glibc_heap.h"
 #include "tools/mappings.h"
 #include "tools/memory_split.h"
 #include "tools/thread_report.h"
@@ -11,6 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
@@ -161,6 +163,11 @@ static void test_split_arena(void)
 		.mapping_count = 3,
 	};
 
+	/* Nor can the memory be read here: its flags tell an arena. */
+	split = split_of(&unseen);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 0);
+	unseen.mappings[0].no_reserve = true;
+	unseen.mappings[1].no_reserve = true;
 	split = split_of(&unseen);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * MIB);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
@@ -194,6 +201,65 @@ static void test_split_mapped_blocks(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 16);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 13 * MIB + 2 * 16);
 	CHECK(split.clipped_bytes == 0);
+}
+
+/* Where the memory cannot be read: one that begins elsewhere in its page, and where no arena can be. */
+static void test_split_aligned_blocks(void)
+{
+	struct split_case blocks = {
+		.mappings = { anonymous(place + MIB, 16 * MIB, 16 * MIB) },
+		.mapping_count = 1,
+		.live = { { .address = place + 2 * MIB + 64, .size_bytes = MIB, .weight = 1 },
+			  { .address = place + 4 * MIB, .size_bytes = MIB, .weight = 1 } },
+		.live_count = 2,
+	};
+	const struct hm_memory_split split = split_of(&blocks);
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 2 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 4 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 14 * MIB - 4 * KIB);
+}
+
+/* Where it can be read: what malloc has written before a block says how far its mapping reaches. */
+static void test_place_of_block(void)
+{
+	enum { HEAD = 16, ROOM = 8 * 4096, MAPPED = 2, IN_ARENA = 4 };
+	_Alignas(4096) static uint8_t memory[ROOM];
+	const uint64_t start = (uint64_t)(uintptr_t)memory;
+	const struct hm_mapping mapping = anonymous(start, sizeof(memory), sizeof(memory));
+	const struct {
+		uint64_t offset;
+		uint64_t words[2];
+		uint64_t size_bytes;
+		enum hm_glibc_kind kind;
+		uint64_t start_offset;
+		uint64_t end_offset;
+	} rows[] = {
+		{ HEAD, { 0, 4096 | MAPPED }, 4080, HM_GLIBC_MAPPED, 0, 4096 },
+		{ 4096 + 64, { 64 - HEAD, (8192 + HEAD - 64) | MAPPED }, 100, HM_GLIBC_MAPPED, 4096, 12288 },
+		{ 8192, { 4096 - HEAD, (4096 + HEAD) | MAPPED }, 4096, HM_GLIBC_MAPPED, 4096, 12288 },
+		/* freed since: more than the mapping has, less than the block, no whole pages */
+		{ 8192, { 12288, (4096 + HEAD) | MAPPED }, 4096, HM_GLIBC_OTHER, 0, 0 },
+		{ HEAD, { 0, (ROOM + 4096) | MAPPED }, 4080, HM_GLIBC_OTHER, 0, 0 },
+		{ HEAD, { 0, 4096 | MAPPED }, 4081, HM_GLIBC_OTHER, 0, 0 },
+		{ HEAD, { 0, 4112 | MAPPED }, 4080, HM_GLIBC_OTHER, 0, 0 },
+		/* no heap can begin where this is mapped */
+		{ 4096 + HEAD, { 0, 64 | IN_ARENA }, 40, HM_GLIBC_OTHER, 0, 0 },
+		{ 4096 + HEAD, { 0, MIB }, MIB - HEAD, HM_GLIBC_OTHER, 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		memcpy(memory + rows[i].offset - HEAD, rows[i].words, sizeof(rows[i].words));
+
+		const struct hm_glibc_place found =
+			hm_glibc_place_of(getpid(), &mapping, start + rows[i].offset, rows[i].size_bytes);
+
+		CHECK_EQ(found.kind, rows[i].kind);
+		if (found.kind == HM_GLIBC_MAPPED) {
+			CHECK_EQ(found.start_address, start + rows[i].start_offset);
+			CHECK_EQ(found.end_address, start + rows[i].end_offset);
+		}
+	}
 }
 
 static void test_split_clips(void)
@@ -650,6 +716,8 @@ int main(void)
 	test_split_names();
 	test_split_arena();
 	test_split_mapped_blocks();
+	test_split_aligned_blocks();
+	test_place_of_block();
 	test_split_clips();
 	test_split_own_and_stacks();
 	test_split_other_allocator();
