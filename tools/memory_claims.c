@@ -18,7 +18,8 @@ static const uint64_t large_block_bytes = UINT64_C(64) << 10;
 /* What jemalloc takes from and gives to the system at a time: 2 MiB, a large page. */
 static const uint64_t extent_bytes_max = UINT64_C(2) << 20;
 
-/* The most that a thread's stack takes where its end is not known: what `ulimit -s` says nearly everywhere.
+/* The most that a thread's stack takes where neither its end nor a guard is known: what `ulimit -s` says nearly
+ * everywhere.
  */
 static const uint64_t stack_bytes_max = UINT64_C(8) << 20;
 /* Inaccessible memory below a stack: a page unless a program asks for more. */
@@ -290,27 +291,49 @@ static bool has_guard(const struct hm_mappings *mappings, const struct hm_mappin
 	       below->end_address - below->start_address <= guard_bytes_max;
 }
 
+/* Where it cannot be told how far a stack reaches down: `below` is the next one there, NULL for none. */
+static uint64_t lowest_of(const struct hm_mappings *mappings, const struct hm_mapping *mapping,
+			  const struct hm_stack_place *stack, const struct hm_stack_place *below)
+{
+	const uint64_t below_end = below == NULL ? 0
+				   : below->end_address > below->stack_pointer
+					   ? page_up(below->end_address)
+					   : page_up(below->stack_pointer);
+	const uint64_t lowest = below_end > mapping->start_address && below_end <= stack->stack_pointer
+					? below_end
+					: mapping->start_address;
+
+	/* Without a guard the mapping may be joined with something else there. */
+	return has_guard(mappings, mapping) || stack->stack_pointer - lowest <= stack_bytes_max
+		       ? lowest
+		       : page_down(stack->stack_pointer);
+}
+
 /* The main thread's is known by its name; one in malloc'd memory is the allocator's. */
 static void claim_stack(const struct hm_mappings *mappings, const struct hm_stack_place *stack,
-			struct hm_memory_claims *claims, bool *is_known)
+			const struct hm_stack_place *below, struct hm_memory_claims *claims, bool *is_known)
 {
-	const struct hm_mapping *const mapping = hm_mappings_find(mappings, stack->stack_pointer);
+	const bool has_block = stack->block.end_address != 0;
+	const struct hm_mapping *const mapping =
+		hm_mappings_find(mappings, has_block ? stack->block.end_address - 1 : stack->stack_pointer);
 
 	if (mapping == NULL || !hm_mapping_is_anonymous(mapping))
 		return;
 	if (!has_guard(mappings, mapping) && claims->rest[index_of(mappings, mapping)] == HM_OWNER_ALLOCATOR)
 		return;
+	is_known[index_of(mappings, mapping)] = true;
+	if (has_block) {
+		claim(claims, page_down(stack->block.start_address), page_up(stack->block.end_address),
+		      HM_OWNER_STACKS);
+		return;
+	}
 
 	const uint64_t end = stack->end_address > stack->stack_pointer
 				     ? page_up(stack->end_address)
 				     : page_up(stack->stack_pointer) + stack_bytes_max;
-	/* Without a guard, or far below, the mapping may be joined with something else there. */
-	const uint64_t start = stack->stack_pointer - mapping->start_address <= stack_bytes_max
-				       ? mapping->start_address
-				       : page_down(stack->stack_pointer);
 
-	claim(claims, start, min_u64(end, mapping->end_address), HM_OWNER_STACKS);
-	is_known[index_of(mappings, mapping)] = true;
+	claim(claims, lowest_of(mappings, mapping, stack, below), min_u64(end, mapping->end_address),
+	      HM_OWNER_STACKS);
 }
 
 /* Where threads run and nobody may look at their registers: as many others as look like stacks. */
@@ -330,18 +353,31 @@ static void claim_stacks_by_shape(const struct hm_mappings *mappings, size_t wan
 	}
 }
 
+static int compare_stacks(const void *a, const void *b)
+{
+	const struct hm_stack_place *const left = a;
+	const struct hm_stack_place *const right = b;
+
+	return left->stack_pointer < right->stack_pointer ? -1 : left->stack_pointer > right->stack_pointer;
+}
+
 static void claim_stacks(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
 {
 	bool *const is_known = calloc(evidence->mappings->count + 1, sizeof(is_known[0]));
+	struct hm_stack_place *const sorted = calloc(evidence->stack_count + 1, sizeof(sorted[0]));
 	size_t unknown_count = 0;
 
-	if (is_known == NULL)
+	if (is_known == NULL || sorted == NULL)
 		abort();
+	if (evidence->stack_count != 0)
+		memcpy(sorted, evidence->stacks, evidence->stack_count * sizeof(sorted[0]));
+	qsort(sorted, evidence->stack_count, sizeof(sorted[0]), compare_stacks);
 	for (size_t i = 0; i < evidence->stack_count; i++) {
-		unknown_count += evidence->stacks[i].stack_pointer == 0;
-		claim_stack(evidence->mappings, &evidence->stacks[i], claims, is_known);
+		unknown_count += sorted[i].stack_pointer == 0 && sorted[i].block.end_address == 0;
+		claim_stack(evidence->mappings, &sorted[i], i > 0 ? &sorted[i - 1] : NULL, claims, is_known);
 	}
 	claim_stacks_by_shape(evidence->mappings, unknown_count, claims, is_known);
+	free(sorted);
 	free(is_known);
 }
 

@@ -10,7 +10,8 @@
  *	                and kept by the allocator is all else
  *	anonymous       what is left of anonymous memory: mapped by the program itself, stacks of coroutines,
  *	                code made at run time, stacks of threads that have ended and that libc keeps
- *	stacks          of the threads that there are
+ *	stacks          of the threads that there are: what libc has noted for each (thread_block.h); where
+ *			that may not be read, down from where the thread is to a guard or the next stack
  *	files           programs and libraries with their static data, mapped files, shared memory
  *	own             the library, its ledger and its tables (own_ranges of the ledger)
  *
@@ -43,6 +44,7 @@
 
 #include "proto/snapshot.h"
 #include "tools/mappings.h"
+#include "tools/thread_block.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -66,6 +68,7 @@ const char *hm_memory_part_text(enum hm_memory_part part);
 struct hm_stack_place {
 	uint64_t stack_pointer; /* 0: not known */
 	uint64_t end_address;   /* where it can at most reach; 0: not known */
+	struct hm_thread_block block;
 };
 
 struct hm_memory_split {

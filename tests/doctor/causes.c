@@ -201,44 +201,62 @@ static void break_moved(void)
 		;
 }
 
-enum { THREADS = 800, STACK_TOUCHED = 128 << 10 };
-
 static pthread_barrier_t touched_all;
 
-SITE static void touch_stack(void)
+SITE static void touch_stack(size_t size_bytes)
 {
-	char room[STACK_TOUCHED];
+	char *const room = __builtin_alloca(size_bytes);
 
-	memset(room, 1, sizeof(room));
+	memset(room, 1, size_bytes);
 	__asm__ volatile("" : : "r"(room) : "memory");
 }
 
-static void *sleep_in_thread(void *unused)
+static void *sleep_in_thread(void *touched_bytes)
 {
-	touch_stack();
+	touch_stack((size_t)touched_bytes);
 	pthread_barrier_wait(&touched_all);
 	for (;;)
 		pause();
-	return unused;
+	return NULL;
+}
+
+/* `room` NULL: libc makes the stacks; else they lie in there, one directly above the other. */
+static void run_threads(size_t count, size_t stack_bytes, size_t touched_bytes, char *room)
+{
+	pthread_barrier_init(&touched_all, NULL, (unsigned int)count + 1);
+	for (size_t i = 0; i < count; i++) {
+		pthread_attr_t attributes;
+		pthread_t thread;
+
+		pthread_attr_init(&attributes);
+		if (room != NULL)
+			pthread_attr_setstack(&attributes, room + i * stack_bytes, stack_bytes);
+		else
+			pthread_attr_setstacksize(&attributes, stack_bytes);
+		if (pthread_create(&thread, &attributes, sleep_in_thread, (void *)touched_bytes) != 0)
+			abort();
+	}
+	pthread_barrier_wait(&touched_all);
+	ready("stacks", count * touched_bytes);
+	while (go_on(1000))
+		;
 }
 
 static void threads(void)
 {
-	pthread_attr_t attributes;
+	run_threads(800, 256 << 10, 128 << 10, NULL);
+}
 
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, 256 << 10);
-	pthread_barrier_init(&touched_all, NULL, THREADS + 1);
-	for (int i = 0; i < THREADS; i++) {
-		pthread_t thread;
+static void threads_large(void)
+{
+	run_threads(20, 32 << 20, 20 << 20, NULL);
+}
 
-		if (pthread_create(&thread, &attributes, sleep_in_thread, NULL) != 0)
-			abort();
-	}
-	pthread_barrier_wait(&touched_all);
-	ready("stacks", (uint64_t)THREADS * STACK_TOUCHED);
-	while (go_on(1000))
-		;
+static void threads_placed(void)
+{
+	enum { COUNT = 300 };
+
+	run_threads(COUNT, MIB, 700 << 10, mapped((size_t)COUNT * MIB, PROT_READ | PROT_WRITE, 0));
 }
 
 enum { CACHE_COUNT = 32 * 1024, CACHE_AT_ONCE = 34 }; /* 6 MiB/s of 64 MiB */
@@ -341,13 +359,22 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} causes[] = {
-		{ "leak", leak },           { "churn", churn },
-		{ "retention", retention }, { "fragmentation", fragmentation },
-		{ "mmap", map_memory },     { "break", break_moved },
-		{ "aligned", aligned },     { "arena_like", arena_like },
-		{ "threads", threads },     { "cache", cache },
-		{ "fifo", fifo },           { "untouched", untouched },
-		{ "mixed", mixed },         { "undumpable", undumpable },
+		{ "leak", leak },
+		{ "churn", churn },
+		{ "retention", retention },
+		{ "fragmentation", fragmentation },
+		{ "mmap", map_memory },
+		{ "break", break_moved },
+		{ "aligned", aligned },
+		{ "arena_like", arena_like },
+		{ "threads", threads },
+		{ "threads_large", threads_large },
+		{ "threads_placed", threads_placed },
+		{ "cache", cache },
+		{ "fifo", fifo },
+		{ "untouched", untouched },
+		{ "mixed", mixed },
+		{ "undumpable", undumpable },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

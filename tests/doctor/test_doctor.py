@@ -229,6 +229,17 @@ def test_threads(place):
         lacks(f"{name}: nothing is missing", screen.text, "stacks (could|were)")
 
 
+def test_threads_of_any_size(place):
+    """Stacks larger than most, and such as lie in one mapping without anything between them."""
+    for cause in "threads_large", "threads_placed":
+        for name, program, screen, resident in each_allocator(place, cause, at_rest=True, names=("glibc", "jemalloc")):
+            stacks = screen.sizes["thread stacks"]
+            equal(f"{name}: verdict", screen.verdict, "threads")
+            adds_up(name, screen, resident)
+            check(f"{name}: stacks", program.figures["stacks"] <= stacks + screen.rounding
+                  and stacks <= 1.02 * program.figures["stacks"], screen.text)
+
+
 def test_cache(place):
     for name, program, screen, resident in each_allocator(place, "cache"):
         equal(f"{name}: verdict", screen.verdict, "healthy")

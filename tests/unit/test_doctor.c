@@ -319,6 +319,78 @@ static void test_split_own_and_stacks(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], MIB);
 }
 
+/* Of one mapping with two large stacks, where libc's notes cannot be read: by what lies below each. */
+static void test_split_large_stacks(void)
+{
+	struct split_case two = {
+		.mappings = { inaccessible(place, 4096), anonymous(place + 4096, 64 * MIB, 64 * MIB) },
+		.mapping_count = 2,
+		.stacks = { { .stack_pointer = place + 52 * MIB, .end_address = place + 54 * MIB },
+			    { .stack_pointer = place + 40 * MIB, .end_address = place + 46 * MIB } },
+		.stack_count = 2,
+	};
+	struct hm_memory_split split = split_of(&two);
+
+	/* A guard lies below the lower one: all to there; and the upper one reaches down to its end. */
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 54 * MIB - 4096);
+
+	/* Without one, no further than stacks usually are large. */
+	two.mappings[0].start_address = place - MIB;
+	split = split_of(&two);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 6 * MIB + 8 * MIB);
+
+	/* What libc has noted needs neither. */
+	two.stack_count = 1;
+	two.stacks[0].block = (struct hm_thread_block){ .start_address = place + 30 * MIB,
+							.end_address = place + 55 * MIB };
+	split = split_of(&two);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 25 * MIB);
+
+	/* The same where nobody may look at the registers. */
+	two.stacks[0].stack_pointer = 0;
+	split = split_of(&two);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 25 * MIB);
+}
+
+static void test_thread_block(void)
+{
+	enum { WORDS = 300, AT = 0x690 / 8 };
+	const uint64_t end = place + 8 * MIB;
+	const uint64_t address = end - 2304;
+	uint64_t words[WORDS] = { [0] = address, [2] = address };
+	const struct {
+		uint64_t words[3];
+		bool is_block;
+	} rows[] = {
+		{ { place, 8 * MIB, 4096 }, true },
+		{ { place, 8 * MIB, 0 }, true },
+		{ { place, 8 * MIB, 8 * MIB }, false },          /* all guard */
+		{ { place, 7 * MIB, 0 }, false },                /* ends below the description */
+		{ { place, 9 * MIB, 0 }, false },                /* or far above it */
+		{ { address, 16 * KIB, 0 }, false },             /* begins with it */
+		{ { 0, end, 0 }, false },                        /* the first thread's */
+		{ { address - KIB, 8 * KIB, 0 }, false },        /* less than any stack */
+		{ { UINT64_MAX - 4096, 8 * MIB, 4096 }, false }, /* wraps */
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		memcpy(&words[AT], rows[i].words, sizeof(rows[i].words));
+
+		const struct hm_thread_block found = hm_thread_block_find(address, words, WORDS);
+
+		CHECK_EQ(found.start_address, rows[i].is_block ? place : 0);
+		CHECK_EQ(found.end_address, rows[i].is_block ? end : 0);
+	}
+	memcpy(&words[AT], rows[0].words, sizeof(rows[0].words));
+	CHECK_EQ(hm_thread_block_find(address, words, AT + 3).end_address, end);
+	CHECK_EQ(hm_thread_block_find(address, words, AT + 2).end_address, 0);
+	CHECK_EQ(hm_thread_block_find(address, words, 0).end_address, 0);
+	words[2]++;
+	CHECK_EQ(hm_thread_block_find(address, words, WORDS).end_address, 0);
+	/* Of ourselves: the first thread has none. */
+	CHECK_EQ(hm_thread_block_read(getpid(), getpid()).end_address, 0);
+}
+
 /* Of another allocator each mapping with a sample, and its like beside it. */
 static void test_split_other_allocator(void)
 {
@@ -720,6 +792,8 @@ int main(void)
 	test_place_of_block();
 	test_split_clips();
 	test_split_own_and_stacks();
+	test_split_large_stacks();
+	test_thread_block();
 	test_split_other_allocator();
 	test_diagnosis();
 	test_diagnosis_of_profile();
