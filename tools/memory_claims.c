@@ -30,6 +30,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static uint64_t page_down(uint64_t address)
 {
 	return address & ~(uint64_t)(PAGE_BYTES - 1);
@@ -414,6 +419,54 @@ static void separate(struct hm_memory_claims *claims)
 	claims->count = kept;
 }
 
+/* Of these addresses, what none of the first `count` claims has. */
+static void claim_between(struct hm_memory_claims *claims, size_t count, uint64_t start_address,
+			  uint64_t end_address, enum hm_memory_owner owner)
+{
+	uint64_t start = start_address;
+	size_t next = 0;
+
+	for (size_t high = count; next < high;) {
+		const size_t middle = next + (high - next) / 2;
+
+		if (claims->entries[middle].end_address <= start)
+			next = middle + 1;
+		else
+			high = middle;
+	}
+	for (; next < count && claims->entries[next].start_address < end_address; next++) {
+		claim(claims, start, claims->entries[next].start_address, owner);
+		start = claims->entries[next].end_address;
+	}
+	claim(claims, start, end_address, owner);
+}
+
+/*
+ * Mappings that the program was seen to make, where it was asked to count them: its own, whatever else they
+ * look like, but for the stacks that it has placed in them.  Shared ones count as files do.
+ */
+static void claim_mapped(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
+{
+	const struct hm_mappings *const mappings = evidence->mappings;
+	const size_t count = claims->count;
+
+	for (uint64_t i = 0; i < evidence->snapshot->live_count; i++) {
+		const struct hm_snapshot_live *const live = &evidence->snapshot->live[i];
+		const struct hm_mapping *mapping =
+			live->mapped ? hm_mappings_find(mappings, live->address) : NULL;
+
+		/* Parts that are protected differently are mappings of their own. */
+		for (; mapping != NULL && mapping < mappings->entries + mappings->count &&
+		       mapping->start_address < live->address + live->size_bytes;
+		     mapping++)
+			if (hm_mapping_is_anonymous(mapping))
+				claim_between(claims, count, max_u64(live->address, mapping->start_address),
+					      min_u64(live->address + live->size_bytes, mapping->end_address),
+					      HM_OWNER_ANONYMOUS);
+	}
+	separate(claims);
+}
+
 void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_memory_claims *ret_claims)
 {
 	const struct hm_mappings *const mappings = evidence->mappings;
@@ -433,6 +486,7 @@ void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_
 	claim_static_data(evidence, &claims);
 	claim_stacks(evidence, &claims);
 	separate(&claims);
+	claim_mapped(evidence, &claims);
 	if (claims.allocator == NULL)
 		claims.allocator = "glibc";
 	*ret_claims = claims;

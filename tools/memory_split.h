@@ -37,7 +37,8 @@
  * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings
  * beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the
  * default rate one of 2 MiB that is in full use is missed once in 50.  A block that a program reported
- * itself (a pool of its own), or a mapping that it made itself, is not malloc's and leads nowhere.
+ * itself (a pool of its own) is not malloc's and leads nowhere.  A mapping that it was seen to make itself
+ * (HEAPMARK_MMAP) is its own, wherever it lies.
  */
 #ifndef HM_TOOLS_MEMORY_SPLIT_H
 #define HM_TOOLS_MEMORY_SPLIT_H

@@ -148,6 +148,24 @@ static void map_memory(void)
 		;
 }
 
+/* Made as jemalloc makes its own, which the kernel joins with it. */
+static void map_noreserve(void)
+{
+	enum { BLOCKS = 2000, BLOCK = 5000 };
+	const size_t bytes = (size_t)400 << 20;
+	char *memory = NULL;
+
+	for (int i = 0; i < BLOCKS; i++)
+		sink = touched(BLOCK);
+	memory = mapped((size_t)1 << 30, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+	memset(memory, 1, bytes);
+	for (int i = 0; i < BLOCKS; i++)
+		sink = touched(BLOCK);
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
 /* Large blocks that do not begin where malloc's do, beside what was mapped: the kernel joins them. */
 static void aligned(void)
 {
@@ -365,6 +383,7 @@ int main(int argc, char **argv)
 		{ "fragmentation", fragmentation },
 		{ "mmap", map_memory },
 		{ "break", break_moved },
+		{ "noreserve", map_noreserve },
 		{ "aligned", aligned },
 		{ "arena_like", arena_like },
 		{ "threads", threads },

@@ -74,9 +74,9 @@ def wait_for_rest(pid, running_count=0):
 class Program:
     """A program of ours under the library, which has said that it is ready."""
 
-    def __init__(self, place, command, preload="", rate=RATE):
+    def __init__(self, place, command, preload="", rate=RATE, **extra):
         self.process = place.start(*command, LD_PRELOAD=f"{LIBRARY} {preload}".strip(), HEAPMARK_RATE=str(rate),
-                                   HEAPMARK_DIR=place.path)
+                                   HEAPMARK_DIR=place.path, **extra)
         self.pid = self.process.pid
         line = self.process.stdout.readline().decode()
         if not line.startswith("ready"):
@@ -98,13 +98,13 @@ def near(name, size, expected, slack=0.0):
     check(name, abs(size - expected) <= deviation, f"{size / MIB:.2f} MiB for {expected / MIB:.2f} +- {deviation / MIB:.2f}")
 
 
-def each_allocator(place, cause, seconds=0.0, at_rest=False, names=tuple(ALLOCATORS)):
+def each_allocator(place, cause, seconds=0.0, at_rest=False, names=tuple(ALLOCATORS), **extra):
     """Runs the cause under each allocator, and yields what doctor says of it, once all of it sleeps if at_rest."""
     for allocator in names:
         file = ALLOCATORS[allocator]
-        inner = common.Place(place.path, allocator)
+        inner = common.Place(place.path, f"{cause}-{allocator}")
         inner.name = f"{cause}, {allocator}"
-        program = Program(inner, [CAUSES, cause], file)
+        program = Program(inner, [CAUSES, cause], file, **extra)
         if at_rest:
             wait_for_rest(program.pid)
         time.sleep(seconds)  # for ages: nothing is asserted of how long it was
@@ -200,6 +200,17 @@ def test_aligned(place):
         adds_up(name, screen, resident)
         mapped_is(name, program, screen)
         near(f"{name}: live", screen.sizes["live heap"], 8 * MIB)
+
+
+def test_counted_mappings(place):
+    """What the program was seen to map is its own, whatever it looks like; and not the stacks in it."""
+    for cause in "noreserve", "aligned", "arena_like":
+        for name, program, screen, resident in each_allocator(place, cause, HEAPMARK_MMAP="1"):
+            equal(f"{name}: verdict", screen.verdict, "mmap")
+            adds_up(name, screen, resident)
+            mapped_is(name, program, screen)
+    for name, program, screen, _resident in each_allocator(place, "threads_placed", at_rest=True, HEAPMARK_MMAP="1"):
+        check(f"{name}: stacks", program.figures["stacks"] <= screen.sizes["thread stacks"] + screen.rounding, screen.text)
 
 
 def test_arena_like(place):
