@@ -2,6 +2,7 @@
 #include "tools/memory_claims.h"
 
 #include "tools/glibc_heap.h"
+#include "tools/jemalloc_pages.h"
 #include "tools/ledger.h"
 #include "tools/library.h"
 #include "tools/static_data.h"
@@ -17,6 +18,10 @@ static const uint64_t large_block_bytes = UINT64_C(64) << 10;
 
 /* What jemalloc takes from and gives to the system at a time: 2 MiB, a large page. */
 static const uint64_t extent_bytes_max = UINT64_C(2) << 20;
+
+/* In a larger mapping no program has allocated: it is a reservation, and looking through it would take seconds.
+ */
+static const uint64_t searched_bytes_max = UINT64_C(1) << 40;
 
 /* The most that a thread's stack takes where neither its end nor a guard is known: what `ulimit -s` says nearly
  * everywhere.
@@ -233,6 +238,45 @@ static void claim_blocks(const struct hm_memory_evidence *evidence, struct hm_me
 	for (size_t i = 0; i < count; i++)
 		follow_block(evidence, &sorted[i], claims);
 	free(sorted);
+}
+
+/*
+ * jemalloc knows which pages are its own, and its memory is nobody else's, wherever the kernel has joined it.
+ * Returns whether it could be asked.
+ */
+static bool claim_pages_of_jemalloc(const struct hm_memory_evidence *evidence,
+				    struct hm_memory_claims *claims)
+{
+	enum { ADDRESSES = 16 };
+	const struct hm_mappings *const mappings = evidence->mappings;
+	uint64_t addresses[ADDRESSES];
+	size_t count = 0;
+	uint64_t end = 0;
+	struct hm_jemalloc jemalloc;
+
+	for (uint64_t i = 0; i < evidence->snapshot->live_count && count < ADDRESSES / 2; i++)
+		if (!evidence->snapshot->live[i].reported && !evidence->snapshot->live[i].mapped)
+			addresses[count++] = evidence->snapshot->live[i].address;
+	/* Where little is left in use: what is mapped as jemalloc maps is likely to begin with its memory. */
+	for (size_t i = 0; i < mappings->count && count < ADDRESSES; i++)
+		if (mappings->entries[i].no_reserve && hm_mapping_is_anonymous(&mappings->entries[i]))
+			addresses[count++] = mappings->entries[i].start_address;
+	if (!hm_jemalloc_find(evidence->pid, evidence->pages, mappings, addresses, count, &jemalloc))
+		return false;
+	for (size_t i = 0; i < mappings->count; i++) {
+		const struct hm_mapping *const mapping = &mappings->entries[i];
+		uint64_t start = 0;
+
+		if (!hm_mapping_is_anonymous(mapping) || mapping->resident_bytes == 0 ||
+		    mapping->end_address - mapping->start_address > searched_bytes_max)
+			continue;
+		claims->rest[i] = HM_OWNER_ANONYMOUS;
+		/* A block that the program has cut by madvise goes on from the mapping before. */
+		for (end = max_u64(end, mapping->start_address);
+		     hm_jemalloc_next(&jemalloc, end, mapping->end_address, &start, &end);)
+			claim(claims, start, end, HM_OWNER_ALLOCATOR);
+	}
+	return true;
 }
 
 /*
@@ -480,7 +524,7 @@ void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_
 	claim_blocks(evidence, &claims);
 	if (claims.allocator == NULL)
 		claim_arenas(evidence, &claims);
-	else
+	else if (strcmp(claims.allocator, "jemalloc") != 0 || !claim_pages_of_jemalloc(evidence, &claims))
 		spread_to_neighbours(mappings, &claims);
 	claim_own(evidence->snapshot, &claims);
 	claim_static_data(evidence, &claims);

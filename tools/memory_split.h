@@ -33,12 +33,14 @@
  * Which it is says what malloc itself has written there; where that may not be read it is guessed
  * (glibc_heap.h).
  *
- * For an allocator that was loaded in its place (jemalloc, mimalloc, tcmalloc, ...), the whole mapping; and
- * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings
- * beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the
- * default rate one of 2 MiB that is in full use is missed once in 50.  A block that a program reported
- * itself (a pool of its own) is not malloc's and leads nowhere.  A mapping that it was seen to make itself
- * (HEAPMARK_MMAP) is its own, wherever it lies.
+ * jemalloc is asked: it has every page of its own in a tree, free ones too (jemalloc_pages.h).  Where that
+ * may not be read, and for another allocator that was loaded in place of libc's (mimalloc, tcmalloc, ...),
+ * the whole mapping; and where that was made with MAP_NORESERVE, as the first two do and programs seldom do,
+ * also the mappings beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are
+ * missed: at the default rate one of 2 MiB that is in full use is missed once in 50.
+ *
+ * A block that a program reported itself (a pool of its own) is not malloc's and leads nowhere.  A mapping
+ * that it was seen to make itself (HEAPMARK_MMAP) is its own, wherever it lies.
  */
 #ifndef HM_TOOLS_MEMORY_SPLIT_H
 #define HM_TOOLS_MEMORY_SPLIT_H

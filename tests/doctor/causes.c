@@ -7,6 +7,7 @@
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
  */
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -124,6 +125,22 @@ static void fragmentation(void)
 		blocks[i] = NULL;
 	}
 	ready("live", (uint64_t)COUNT / KEPT_OF * BLOCK);
+	while (go_on(1000))
+		;
+}
+
+/* In use once, and all free: more than the allocator gives back at once. */
+static void freed(void)
+{
+	enum { COUNT = 6400, BLOCK = 64 << 10 };
+	static void *blocks[COUNT];
+
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = touched(BLOCK);
+	for (size_t i = 0; i < COUNT; i++)
+		free(blocks[i]);
+	ready("live", 0);
 	while (go_on(1000))
 		;
 }
@@ -381,6 +398,7 @@ int main(int argc, char **argv)
 		{ "churn", churn },
 		{ "retention", retention },
 		{ "fragmentation", fragmentation },
+		{ "freed", freed },
 		{ "mmap", map_memory },
 		{ "break", break_moved },
 		{ "noreserve", map_noreserve },

@@ -202,6 +202,22 @@ def test_aligned(place):
         near(f"{name}: live", screen.sizes["live heap"], 8 * MIB)
 
 
+def test_noreserve(place):
+    """Mapped as jemalloc maps its own, and joined with it."""
+    for name, program, screen, resident in each_allocator(place, "noreserve"):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
+
+
+def test_freed(place):
+    """What the allocator has not given back is its own, even where nothing in it is left in use."""
+    for name, _program, screen, resident in each_allocator(place, "freed", names=("glibc", "jemalloc")):
+        equal(f"{name}: verdict", screen.verdict, "fragmentation")
+        adds_up(name, screen, resident)
+        check(f"{name}: nothing is taken for mapped", screen.sizes["other anonymous memory"] <= MIB, screen.text)
+
+
 def test_counted_mappings(place):
     """What the program was seen to map is its own, whatever it looks like; and not the stacks in it."""
     for cause in "noreserve", "aligned", "arena_like":

@@ -4,6 +4,7 @@
 
 #include "tools/diagnosis.h"
 #include "tools/glibc_heap.h"
+#include "tools/jemalloc_pages.h"
 #include "tools/mappings.h"
 #include "tools/memory_split.h"
 #include "tools/thread_report.h"
@@ -421,6 +422,112 @@ static void test_split_other_allocator(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
 }
 
+enum { LEAF_WORDS = 1 << 18, BASE_BYTES = 2 * MIB };
+
+/* A jemalloc that has its tree in our memory, about memory that there is not. */
+struct tree {
+	uint64_t *data; /* the static data: a word, then the root */
+	uint64_t *leaf;
+	uint64_t (*extents)[16];
+	uint64_t *base;
+};
+
+static void tree_init(struct tree *tree)
+{
+	const size_t data_bytes = (1 + LEAF_WORDS + 1023) * sizeof(uint64_t);
+
+	tree->data = aligned_alloc(4096, data_bytes);
+	tree->leaf = aligned_alloc(4096, LEAF_WORDS * sizeof(uint64_t));
+	tree->extents = aligned_alloc(128, 4 * sizeof(tree->extents[0]));
+	tree->base = aligned_alloc(BASE_BYTES, 2 * BASE_BYTES);
+	if (tree->data == NULL || tree->leaf == NULL || tree->extents == NULL || tree->base == NULL)
+		abort();
+	memset(tree->data, 0, data_bytes);
+	memset(tree->leaf, 0, LEAF_WORDS * sizeof(uint64_t));
+	memset(tree->extents, 0, 4 * sizeof(tree->extents[0]));
+	memset(tree->base, 0, 2 * BASE_BYTES);
+	tree->data[0] = place; /* no leaf's */
+	tree->data[1 + (place >> 30 & (LEAF_WORDS - 1))] = (uint64_t)(uintptr_t)tree->leaf;
+}
+
+static void tree_done(struct tree *tree)
+{
+	free(tree->data);
+	free(tree->leaf);
+	free(tree->extents);
+	free(tree->base);
+}
+
+/* An extent, with words for its first and last page, or for all: with a class of sizes above, and bits below. */
+static void tree_add(struct tree *tree, size_t index, size_t page, size_t page_count, bool is_slab)
+{
+	tree->extents[index][1] = place + page * 4096 + (is_slab ? 0 : 192);
+	tree->extents[index][2] = page_count * 4096 + 5;
+	for (size_t i = 0; i < page_count; i++)
+		if (is_slab || i == 0 || i + 1 == page_count)
+			tree->leaf[page + i] = (uint64_t)(uintptr_t)tree->extents[index] |
+					       UINT64_C(232) << 48 | (is_slab ? 1 : 2);
+}
+
+static void test_jemalloc_pages(void)
+{
+	static struct hm_jemalloc jemalloc;
+	const uint64_t addresses[] = { place + 100 * 4096, place + 3 * 4096 };
+	struct tree tree;
+	uint64_t start = 0;
+	uint64_t end = 0;
+
+	tree_init(&tree);
+	tree_add(&tree, 0, 1, 4, false);
+	tree_add(&tree, 1, 5, 2, true);
+	tree_add(&tree, 2, 8, 6000, false); /* more than is read at a time */
+
+	struct hm_mapping entries[] = {
+		named(anonymous((uint64_t)(uintptr_t)tree.data, 4096, 4096), "/usr/lib/libjemalloc.so.2", 7),
+		anonymous((uint64_t)(uintptr_t)tree.data + 4096, LEAF_WORDS * 8 + 1024 * 8 - 4096, 4096),
+	};
+	const struct hm_mappings mappings = { .entries = entries, .count = 2 };
+
+	/* The first is not its, and of the second the leaf has no word: inside of an extent. */
+	CHECK(!hm_jemalloc_find(getpid(), NULL, &mappings, addresses, 2, &jemalloc));
+	tree_add(&tree, 3, 100, 1, true);
+	CHECK(hm_jemalloc_find(getpid(), NULL, &mappings, addresses, 2, &jemalloc));
+	CHECK_EQ(jemalloc.root_address, (uint64_t)(uintptr_t)&tree.data[1]);
+	entries[0].name = "/usr/lib/libother.so";
+	CHECK(!hm_jemalloc_find(getpid(), NULL, &mappings, addresses, 2, &jemalloc));
+	entries[0].name = "/usr/lib/libjemalloc.so.2";
+	tree.leaf[100] = 0;
+	tree_add(&tree, 2, 8, 6000, false);
+	jemalloc.root_address = (uint64_t)(uintptr_t)&tree.data[1];
+	jemalloc.has_window = false;
+
+	CHECK(hm_jemalloc_next(&jemalloc, place, place + 16 * MIB, &start, &end));
+	CHECK_EQ(start, place + 1 * 4096);
+	CHECK_EQ(end, place + 7 * 4096);
+	CHECK(hm_jemalloc_next(&jemalloc, end, place + 16 * MIB, &start, &end));
+	CHECK_EQ(start, place + 8 * 4096);
+	CHECK_EQ(end, place + 6008 * 4096); /* beyond what was asked for */
+	CHECK(!hm_jemalloc_next(&jemalloc, end, place + 64 * MIB, &start, &end));
+	/* A word that leads nowhere, and an extent that has not this page. */
+	tree.leaf[7000] = place | 1;
+	tree.leaf[7002] = (uint64_t)(uintptr_t)tree.extents[0];
+	CHECK(hm_jemalloc_next(&jemalloc, end, place + 64 * MIB, &start, &end));
+	CHECK_EQ(end - start, 4096);
+
+	/* What extents and leaves lie in has no words. */
+	const uint64_t base = (uint64_t)(uintptr_t)tree.base;
+
+	CHECK(!hm_jemalloc_next(&jemalloc, base, base + 2 * BASE_BYTES, &start, &end));
+	tree.base[BASE_BYTES / 8] = BASE_BYTES;
+	tree.base[BASE_BYTES / 8 + 3] = base + BASE_BYTES + 4096;
+	CHECK(hm_jemalloc_next(&jemalloc, base, base + 2 * BASE_BYTES, &start, &end));
+	CHECK_EQ(start, base + BASE_BYTES);
+	CHECK_EQ(end, base + 2 * BASE_BYTES);
+	tree.base[BASE_BYTES / 8 + 1] = 4096; /* no block before it lies there */
+	CHECK(!hm_jemalloc_next(&jemalloc, base, base + 2 * BASE_BYTES, &start, &end));
+	tree_done(&tree);
+}
+
 /* --- The diagnosis ------------------------------------------------------------------------------------- */
 
 /* One place, of which there are these figures, and a process of 100 MiB. */
@@ -795,6 +902,7 @@ int main(void)
 	test_split_large_stacks();
 	test_thread_block();
 	test_split_other_allocator();
+	test_jemalloc_pages();
 	test_diagnosis();
 	test_diagnosis_of_profile();
 	test_thread_page();
