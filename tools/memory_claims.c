@@ -19,6 +19,10 @@ static const uint64_t large_block_bytes = UINT64_C(64) << 10;
 /* What jemalloc takes from and gives to the system at a time: 2 MiB, a large page. */
 static const uint64_t extent_bytes_max = UINT64_C(2) << 20;
 
+/* Between these mimalloc asks for memory. */
+static const uint64_t mimalloc_start = UINT64_C(2) << 40;
+static const uint64_t mimalloc_end = UINT64_C(30) << 40;
+
 /* In a larger mapping no program has allocated: it is a reservation, and looking through it would take seconds.
  */
 static const uint64_t searched_bytes_max = UINT64_C(1) << 40;
@@ -111,19 +115,33 @@ static const char *allocator_of(const struct hm_mappings *mappings)
 	return NULL;
 }
 
-/* `allocator` NULL: the C library's own, which alone takes what brk gives without being asked. */
-static enum hm_memory_owner owner_by_name(const struct hm_mapping *mapping, const char *allocator)
+/*
+ * Where an allocator maps and others do not; NULL is the C library's own.  What brk gives is that one's and
+ * tcmalloc's, which asks it first; jemalloc does where nothing else is left, and mimalloc never.  mimalloc asks
+ * for addresses of its own choice (MI_HINT_BASE to MI_HINT_MAX in os.c), far from where the kernel begins.
+ */
+static bool maps_there(const char *allocator, const struct hm_mapping *mapping)
+{
+	if (is_heap(mapping))
+		return allocator == NULL || strcmp(allocator, "tcmalloc") == 0;
+	return allocator != NULL && strcmp(allocator, "mimalloc") == 0 && hm_mapping_is_anonymous(mapping) &&
+	       mapping->no_reserve && mapping->start_address >= mimalloc_start &&
+	       mapping->end_address <= mimalloc_end;
+}
+
+/* As far as its name and its place say. */
+static enum hm_memory_owner first_owner_of(const struct hm_mapping *mapping, const char *allocator)
 {
 	const char *const base = base_name(mapping->name);
 
-	if (is_heap(mapping))
-		return allocator == NULL ? HM_OWNER_ALLOCATOR : HM_OWNER_ANONYMOUS;
+	if (maps_there(allocator, mapping))
+		return HM_OWNER_ALLOCATOR;
 	if (strcmp(mapping->name, "[stack]") == 0)
 		return HM_OWNER_STACKS;
 	if (strcmp(mapping->name, "[anon:heapmark]") == 0 || begins_with(base, HM_LIBRARY_NAME) ||
 	    (begins_with(base, "heapmark.") && strstr(base, HM_LEDGER_SUFFIX) != NULL))
 		return HM_OWNER_OWN;
-	return hm_mapping_is_anonymous(mapping) ? HM_OWNER_ANONYMOUS : HM_OWNER_FILES;
+	return hm_mapping_is_anonymous(mapping) || is_heap(mapping) ? HM_OWNER_ANONYMOUS : HM_OWNER_FILES;
 }
 
 /* Static data without bytes in a file lies behind the file's last mapping, and is the file's. */
@@ -141,7 +159,7 @@ static void claim_static_data(const struct hm_memory_evidence *evidence, struct 
 		claim(claims, behind->start_address,
 		      min_u64(behind->end_address,
 			      behind->start_address + hm_static_data_bytes(evidence->pid, file->name)),
-		      owner_by_name(file, claims->allocator));
+		      first_owner_of(file, claims->allocator));
 	}
 }
 
@@ -520,7 +538,7 @@ void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_
 	if (claims.rest == NULL)
 		abort();
 	for (size_t i = 0; i < mappings->count; i++)
-		claims.rest[i] = owner_by_name(&mappings->entries[i], claims.allocator);
+		claims.rest[i] = first_owner_of(&mappings->entries[i], claims.allocator);
 	claim_blocks(evidence, &claims);
 	if (claims.allocator == NULL)
 		claim_arenas(evidence, &claims);

@@ -19,7 +19,7 @@
  * Which mappings hold malloc'd blocks
  * -----------------------------------
  * What the addresses of live samples lead to.  For the C library's own allocator "[heap]", which is what brk
- * gives and which another allocator need not use, and:
+ * gives and which others seldom use, and:
  *
  *	a block with a mapping of its own has that mapping, and nothing around it.  Of such blocks only some
  *	are sampled; those that are not are counted as the estimate has them: a sample that stands for w
@@ -36,8 +36,8 @@
  * jemalloc is asked: it has every page of its own in a tree, free ones too (jemalloc_pages.h).  Where that
  * may not be read, and for another allocator that was loaded in place of libc's (mimalloc, tcmalloc, ...),
  * the whole mapping; and where that was made with MAP_NORESERVE, as the first two do and programs seldom do,
- * also the mappings beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are
- * missed: at the default rate one of 2 MiB that is in full use is missed once in 50.
+ * also the mappings beside it that were, up to a gap of 2 MiB.  mimalloc also has what was so made between 2
+ * and 30 TiB, where it asks to be, and tcmalloc "[heap]".  Others in which nothing was sampled are missed: at the default rate one of 2 MiB that is in full use is missed once in 50.
  *
  * A block that a program reported itself (a pool of its own) is not malloc's and leads nowhere.  A mapping
  * that it was seen to make itself (HEAPMARK_MMAP) is its own, wherever it lies.

@@ -212,7 +212,7 @@ def test_noreserve(place):
 
 def test_freed(place):
     """What the allocator has not given back is its own, even where nothing in it is left in use."""
-    for name, _program, screen, resident in each_allocator(place, "freed", names=("glibc", "jemalloc")):
+    for name, _program, screen, resident in each_allocator(place, "freed"):
         equal(f"{name}: verdict", screen.verdict, "fragmentation")
         adds_up(name, screen, resident)
         check(f"{name}: nothing is taken for mapped", screen.sizes["other anonymous memory"] <= MIB, screen.text)

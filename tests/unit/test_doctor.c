@@ -422,6 +422,32 @@ static void test_split_other_allocator(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
 }
 
+/* Of some allocators it is known where they map, whether anything is in use there or not. */
+static void test_split_by_place(void)
+{
+	const uint64_t asked_for = UINT64_C(0x317b4000000);
+	struct split_case empty = {
+		.mappings = { named(anonymous(0x1000, MIB, 0), "/usr/lib/libmimalloc.so.2", 7),
+			      named(anonymous(0x200000, MIB, MIB), "[heap]", 0),
+			      anonymous(asked_for, 32 * MIB, 8 * MIB), anonymous(place, 4 * MIB, 4 * MIB) },
+		.mapping_count = 4,
+	};
+	struct hm_memory_split split;
+
+	empty.mappings[2].no_reserve = true;
+	empty.mappings[3].no_reserve = true;
+	split = split_of(&empty);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 8 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 5 * MIB);
+	empty.mappings[2].no_reserve = false;
+	split = split_of(&empty);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 0);
+	empty.mappings[0].name = "/usr/lib/libtcmalloc.so.4";
+	split = split_of(&empty);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 12 * MIB);
+}
+
 enum { LEAF_WORDS = 1 << 18, BASE_BYTES = 2 * MIB };
 
 /* A jemalloc that has its tree in our memory, about memory that there is not. */
@@ -902,6 +928,7 @@ int main(void)
 	test_split_large_stacks();
 	test_thread_block();
 	test_split_other_allocator();
+	test_split_by_place();
 	test_jemalloc_pages();
 	test_diagnosis();
 	test_diagnosis_of_profile();
