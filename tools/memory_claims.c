@@ -307,20 +307,37 @@ static bool is_like(const struct hm_mapping *one, const struct hm_mapping *other
 	       gap_bytes <= extent_bytes_max;
 }
 
+/* Upwards, then downwards.  Our own mappings, as the ledger's, may have come between what lies side by side. */
 static void spread_to_neighbours(const struct hm_mappings *mappings, struct hm_memory_claims *claims)
 {
 	const struct hm_mapping *const entries = mappings->entries;
+	uint64_t own_bytes = 0;
 
-	for (size_t i = 1; i < mappings->count; i++)
-		if (claims->rest[i - 1] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[i - 1], &entries[i],
-			    entries[i].start_address - entries[i - 1].end_address))
+	for (size_t i = 1, last = 0; i < mappings->count; i++) {
+		if (claims->rest[i] == HM_OWNER_OWN) {
+			own_bytes += entries[i].end_address - entries[i].start_address;
+			continue;
+		}
+		if (claims->rest[last] == HM_OWNER_ALLOCATOR &&
+		    is_like(&entries[last], &entries[i],
+			    entries[i].start_address - entries[last].end_address - own_bytes))
 			claims->rest[i] = HM_OWNER_ALLOCATOR;
-	for (size_t i = mappings->count; i-- > 1;)
-		if (claims->rest[i] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[i], &entries[i - 1],
-			    entries[i].start_address - entries[i - 1].end_address))
-			claims->rest[i - 1] = HM_OWNER_ALLOCATOR;
+		last = i;
+		own_bytes = 0;
+	}
+	own_bytes = 0;
+	for (size_t i = mappings->count, last = i - 1; i-- > 0;) {
+		if (claims->rest[i] == HM_OWNER_OWN) {
+			own_bytes += entries[i].end_address - entries[i].start_address;
+			continue;
+		}
+		if (last > i && claims->rest[last] == HM_OWNER_ALLOCATOR &&
+		    is_like(&entries[last], &entries[i],
+			    entries[last].start_address - entries[i].end_address - own_bytes))
+			claims->rest[i] = HM_OWNER_ALLOCATOR;
+		last = i;
+		own_bytes = 0;
+	}
 }
 
 /* Arenas of glibc in which nothing was sampled; the kernel may have joined them with others. */
@@ -505,7 +522,7 @@ static void claim_between(struct hm_memory_claims *claims, size_t count, uint64_
 
 /*
  * Mappings that the program was seen to make, where it was asked to count them: its own, whatever else they
- * look like, but for the stacks that it has placed in them.  Shared ones count as files do.
+ * look like, but for the stacks that it has placed in them.  Shared ones are told by their names.
  */
 static void claim_mapped(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
 {

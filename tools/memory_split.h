@@ -36,7 +36,7 @@
  * jemalloc is asked: it has every page of its own in a tree, free ones too (jemalloc_pages.h).  Where that
  * may not be read, and for another allocator that was loaded in place of libc's (mimalloc, tcmalloc, ...),
  * the whole mapping; and where that was made with MAP_NORESERVE, as the first two do and programs seldom do,
- * also the mappings beside it that were, up to a gap of 2 MiB.  mimalloc also has what was so made between 2
+ * also the mappings beside it that were, up to a gap of 2 MiB (beside what the library has mapped).  mimalloc also has what was so made between 2
  * and 30 TiB, where it asks to be, and tcmalloc "[heap]".  Others in which nothing was sampled are missed: at the default rate one of 2 MiB that is in full use is missed once in 50.
  *
  * A block that a program reported itself (a pool of its own) is not malloc's and leads nowhere.  A mapping

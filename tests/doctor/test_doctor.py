@@ -229,6 +229,27 @@ def test_counted_mappings(place):
         check(f"{name}: stacks", program.figures["stacks"] <= screen.sizes["thread stacks"] + screen.rounding, screen.text)
 
 
+def test_memory_refused(place):
+    """Yama lets others look into /proc and not read memory: what it would tell is guessed, and these are easy."""
+    refuse = ["strace", "-qq", "-f", "-o", "/dev/null", "-e", "trace=process_vm_readv",
+              "-e", "inject=process_vm_readv:error=EPERM"]
+    for cause, allocator, part, figure in (
+            ("aligned", "glibc", "other anonymous memory", "mapped"),
+            ("threads_large", "glibc", "thread stacks", "stacks"), ("threads_placed", "glibc", "thread stacks", "stacks"),
+            ("freed", "jemalloc", "other anonymous memory", "live")):
+        name = f"{cause}, {allocator}"
+        inner = common.Place(place.path, cause)
+        program = Program(inner, [CAUSES, cause], ALLOCATORS[allocator])
+        wait_for_rest(program.pid)
+        result = subprocess.run([*refuse, TOOL, "doctor", str(program.pid)], capture_output=True, check=False, text=True)
+        screen = Screen(result.stdout)
+        equal(f"{name}: exit status", result.returncode, 0)
+        adds_up(name, screen, resident_bytes(program.pid))
+        check(f"{name}: {part}", abs(screen.sizes[part] - program.figures[figure])
+              <= 4 * MIB + 0.02 * program.figures[figure] + screen.rounding, screen.text)
+        program.end()
+
+
 def test_arena_like(place):
     for name, program, screen, resident in each_allocator(place, "arena_like", names=("glibc",)):
         equal(f"{name}: verdict", screen.verdict, "mmap")

@@ -422,6 +422,33 @@ static void test_split_other_allocator(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
 }
 
+/* The library's ledger came between what jemalloc has mapped side by side. */
+static void test_split_around_ledger(void)
+{
+	struct split_case around = {
+		.mappings = { named(anonymous(0x1000, MIB, 0), "/usr/lib/libjemalloc.so.2", 7),
+			      anonymous(place, 4 * MIB, 4 * MIB),
+			      named(anonymous(place + 5 * MIB, 256 * MIB, 0), "/tmp/heapmark.a.1.ledger", 8),
+			      anonymous(place + 262 * MIB, MIB, MIB),
+			      anonymous(place + 266 * MIB, MIB, MIB) },
+		.mapping_count = 5,
+		.live = { { .address = place + 262 * MIB + 16, .size_bytes = 200 * KIB, .weight = 1 } },
+		.live_count = 1,
+	};
+	struct hm_memory_split split;
+
+	for (size_t i = 1; i < 5; i++)
+		around.mappings[i].no_reserve = true;
+	split = split_of(&around);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
+	around.live[0].address = place + 16;
+	split = split_of(&around);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
+	around.mappings[1].end_address -= 4096; /* and the gap is too large */
+	split = split_of(&around);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
+}
+
 /* Of some allocators it is known where they map, whether anything is in use there or not. */
 static void test_split_by_place(void)
 {
@@ -928,6 +955,7 @@ int main(void)
 	test_split_large_stacks();
 	test_thread_block();
 	test_split_other_allocator();
+	test_split_around_ledger();
 	test_split_by_place();
 	test_jemalloc_pages();
 	test_diagnosis();
