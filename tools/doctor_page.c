@@ -106,6 +106,11 @@ static void print_split_notes(const struct hm_memory_split *split)
 			     split->clipped_bytes <= hm_half_width(split->live_variance)
 				     ? ", within its interval"
 				     : ", which sampling does not explain");
+	if (split->displaced_bytes > 0)
+		(void)printf("  the mappings of the heap hold %s more than was ever allocated: the program's "
+			     "own, by "
+			     "sbrk or by mmap\n",
+			     hm_show_bytes((double)split->displaced_bytes).text);
 	if (split->swapped_bytes > 0)
 		(void)printf("  beside all this, %s is swapped out\n",
 			     hm_show_bytes((double)split->swapped_bytes).text);

@@ -18,10 +18,12 @@ struct hm_mapping {
 	uint64_t inode; /* 0: anonymous, or not of a file system */
 	uint64_t resident_bytes;
 	uint64_t swapped_bytes;
+	uint64_t huge_bytes; /* of what is resident: in large pages */
 	bool readable;
 	bool writable;
 	bool executable;
-	bool no_reserve; /* made with MAP_NORESERVE; known with residency only */
+	bool no_reserve; /* made with MAP_NORESERVE; known with residency only, as the next */
+	bool is_locked;  /* by mlock, which makes all of it resident */
 	const char
 		*name; /* owned by the list: a path (" (deleted)" left on), "[heap]", "[anon:...]", or "" */
 };

@@ -86,6 +86,8 @@ struct hm_memory_split {
 	/* What the estimate has more than the mappings hold: parts_bytes[HM_MEMORY_LIVE] was cut to fit. */
 	double clipped_bytes;
 	uint64_t inferred_bytes; /* of the heap: blocks that were not sampled, with mappings of their own */
+	/* Of anonymous memory: what lies in the allocator's mappings, and is more than was ever allocated. */
+	uint64_t displaced_bytes;
 	bool has_pages; /* pagemap could be read; where not, mappings of several owners are the first's */
 	const char *allocator; /* "glibc", "jemalloc", ...; static text */
 };

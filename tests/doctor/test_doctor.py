@@ -264,6 +264,16 @@ def test_break(place):
         mapped_is(name, program, screen)
 
 
+def test_break_beside_malloc(place):
+    """What brk gives is glibc's, but not more of it than was ever allocated, with 32 MiB to spare."""
+    for name, program, screen, resident in each_allocator(place, "break", names=("glibc",)):
+        mapped = program.figures["mapped"]
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        check(f"{name}: what was taken", mapped - 40 * MIB <= screen.sizes["other anonymous memory"] <= mapped, screen.text)
+        contains(f"{name}: said", screen.text, r"^  the mappings of the heap hold 26\d MiB more than was ever allocated: ")
+
+
 def test_threads(place):
     for name, program, screen, resident in each_allocator(place, "threads", at_rest=True):
         stacks = screen.sizes["thread stacks"]

@@ -4,6 +4,7 @@
 
 #include "tools/diagnosis.h"
 #include "tools/glibc_heap.h"
+#include "tools/heap_bound.h"
 #include "tools/jemalloc_pages.h"
 #include "tools/mappings.h"
 #include "tools/memory_split.h"
@@ -11,8 +12,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
@@ -23,8 +26,9 @@ static const char smaps[] =
 	"55d0c3449000-55d0c344b000 r-xp 00002000 fe:00 248056                     /usr/bin/a b\n"
 	"Size:                  8 kB\n"
 	"Rss:                   4 kB\n"
+	"AnonHugePages:      2048 kB\n"
 	"Swap:                  0 kB\n"
-	"VmFlags: rd ex mr mw me \n"
+	"VmFlags: rd ex mr mw me lo \n"
 	"55d0c344b000-55d0c344c000 rw-p 00000000 00:00 0                          [heap]\n"
 	"Rss:                   8 kB\n"
 	"Swap:                 12 kB\n"
@@ -45,6 +49,8 @@ static void test_mappings(void)
 	CHECK_EQ(mappings.entries[0].inode, 248056);
 	CHECK(mappings.entries[0].executable && !mappings.entries[0].writable &&
 	      !mappings.entries[0].no_reserve);
+	CHECK_EQ(mappings.entries[0].huge_bytes, 2 * MIB);
+	CHECK(mappings.entries[0].is_locked && !mappings.entries[1].is_locked);
 	CHECK(mappings.entries[1].no_reserve && !hm_mapping_is_anonymous(&mappings.entries[1]));
 	CHECK(hm_mapping_is_anonymous(&mappings.entries[2]) && !mappings.entries[2].readable);
 	CHECK_EQ(mappings.resident_bytes, 12 * KIB);
@@ -420,6 +426,49 @@ static void test_split_other_allocator(void)
 	split = split_of(&other);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 300 * KIB);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
+}
+
+/* No more is kept than was ever allocated. */
+static void test_heap_bound(void)
+{
+	struct hm_mapping heap = named(anonymous(0x200000, 300 * MIB, 300 * MIB), "[heap]", 0);
+	const struct hm_mappings mappings = { .entries = &heap, .count = 1, .resident_bytes = 300 * MIB };
+	struct hm_snapshot_stack stacks[] = {
+		{ .alloc = { .bytes_fixed = (uint64_t)(40 * MIB) << HM_BYTES_FRACTION_BITS,
+			     .objects_fixed = UINT64_C(1024) << HM_OBJECTS_FRACTION_BITS } },
+		{ .alloc = { .bytes_fixed = (uint64_t)(100 * MIB) << HM_BYTES_FRACTION_BITS },
+		  .flags = HM_STACK_MAPPED },
+	};
+	struct hm_snapshot snapshot = { .stacks = stacks, .stack_count = 2 };
+	const double expected = (40 * 1.25 + 4 + 32) * MIB;
+	struct hm_memory_split split;
+
+	CHECK(hm_heap_bound(0, &mappings, &snapshot) == expected);
+	hm_memory_split(0, &mappings, &snapshot, NULL, 0, &split);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 86 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 214 * MIB);
+	CHECK_EQ(split.displaced_bytes, 214 * MIB);
+
+	stacks[0].alloc.bytes_variance = 16.0 * MIB * MIB;
+	CHECK(hm_heap_bound(0, &mappings, &snapshot) == expected + 25.0 * MIB);
+	heap.huge_bytes = 2 * MIB;
+	CHECK(hm_heap_bound(0, &mappings, &snapshot) == expected + 27.0 * MIB);
+	heap.is_locked = true;
+	CHECK(isinf(hm_heap_bound(0, &mappings, &snapshot)));
+	heap.is_locked = false;
+	snapshot.slept = true;
+	CHECK(isinf(hm_heap_bound(0, &mappings, &snapshot)));
+	snapshot.slept = false;
+
+	/* A child has its parent's heap. */
+	const pid_t child = fork();
+
+	if (child == 0)
+		_exit(isinf(hm_heap_bound(getpid(), &mappings, &snapshot)) ? 0 : 1);
+
+	int status = -1;
+
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
 /* The library's ledger came between what jemalloc has mapped side by side. */
@@ -955,6 +1004,7 @@ int main(void)
 	test_split_large_stacks();
 	test_thread_block();
 	test_split_other_allocator();
+	test_heap_bound();
 	test_split_around_ledger();
 	test_split_by_place();
 	test_jemalloc_pages();
