@@ -360,6 +360,22 @@ static void claim_arenas(const struct hm_memory_evidence *evidence, struct hm_me
 	}
 }
 
+/* What the allocator has mapped without anything in use in it. */
+static void claim_what_is_free(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
+{
+	const char *const allocator = claims->allocator;
+
+	if (allocator == NULL) {
+		claim_arenas(evidence, claims);
+		claims->knows_free = true;
+	} else if (strcmp(allocator, "jemalloc") == 0 && claim_pages_of_jemalloc(evidence, claims)) {
+		claims->knows_free = true;
+	} else {
+		spread_to_neighbours(evidence->mappings, claims);
+		claims->knows_free = strcmp(allocator, "mimalloc") == 0 || strcmp(allocator, "tcmalloc") == 0;
+	}
+}
+
 /* --- Stacks -------------------------------------------------------------------------------------------- */
 
 /* Whether inaccessible memory lies right below, as libc puts it below a stack. */
@@ -557,10 +573,7 @@ void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_
 	for (size_t i = 0; i < mappings->count; i++)
 		claims.rest[i] = first_owner_of(&mappings->entries[i], claims.allocator);
 	claim_blocks(evidence, &claims);
-	if (claims.allocator == NULL)
-		claim_arenas(evidence, &claims);
-	else if (strcmp(claims.allocator, "jemalloc") != 0 || !claim_pages_of_jemalloc(evidence, &claims))
-		spread_to_neighbours(mappings, &claims);
+	claim_what_is_free(evidence, &claims);
 	claim_own(evidence->snapshot, &claims);
 	claim_static_data(evidence, &claims);
 	claim_stacks(evidence, &claims);

@@ -132,6 +132,7 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 		.live_bytes = claims.live_bytes,
 		.live_variance = claims.live_variance,
 		.live_touched_bytes = claims.live_touched_bytes,
+		.knows_free = claims.knows_free,
 		.has_pages = pages != NULL,
 		.allocator = claims.allocator,
 	};

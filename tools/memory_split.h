@@ -88,6 +88,8 @@ struct hm_memory_split {
 	uint64_t inferred_bytes; /* of the heap: blocks that were not sampled, with mappings of their own */
 	/* Of anonymous memory: what lies in the allocator's mappings, and is more than was ever allocated. */
 	uint64_t displaced_bytes;
+	/* What the allocator has free is told from what the program has mapped, where nothing is in use in it. */
+	bool knows_free;
 	bool has_pages; /* pagemap could be read; where not, mappings of several owners are the first's */
 	const char *allocator; /* "glibc", "jemalloc", ...; static text */
 };

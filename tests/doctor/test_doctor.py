@@ -236,7 +236,7 @@ def test_memory_refused(place):
     for cause, allocator, part, figure in (
             ("aligned", "glibc", "other anonymous memory", "mapped"),
             ("threads_large", "glibc", "thread stacks", "stacks"), ("threads_placed", "glibc", "thread stacks", "stacks"),
-            ("freed", "jemalloc", "other anonymous memory", "live")):
+            ("freed", "jemalloc", None, None)):
         name = f"{cause}, {allocator}"
         inner = common.Place(place.path, cause)
         program = Program(inner, [CAUSES, cause], ALLOCATORS[allocator])
@@ -245,8 +245,12 @@ def test_memory_refused(place):
         screen = Screen(result.stdout)
         equal(f"{name}: exit status", result.returncode, 0)
         adds_up(name, screen, resident_bytes(program.pid))
-        check(f"{name}: {part}", abs(screen.sizes[part] - program.figures[figure])
-              <= 4 * MIB + 0.02 * program.figures[figure] + screen.rounding, screen.text)
+        if part is None:  # a sample that is left may lead to it, or none
+            contains(f"{name}: verdict", screen.text, r"^verdict  (fragmentation:|mmap: .* without a live block of malloc's: the "
+                     r"program's own mappings, or free memory of the allocator \(jemalloc\), which once had [34]\d\d MiB in use$)")
+        else:
+            check(f"{name}: {part}", abs(screen.sizes[part] - program.figures[figure])
+                  <= 4 * MIB + 0.02 * program.figures[figure] + screen.rounding, screen.text)
         program.end()
 
 
