@@ -63,6 +63,7 @@ static void split_memory(struct hm_doctor *doctor)
 		stacks[i] = (struct hm_stack_place){
 			.stack_pointer = doctor->threads.entries[i].stack_pointer,
 			.end_address = doctor->threads.entries[i].stack_end,
+			.block = doctor->threads.entries[i].block,
 		};
 	hm_memory_split(doctor->pid, &doctor->mappings, &doctor->later, stacks, doctor->threads.count,
 			&doctor->split);

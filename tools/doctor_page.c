@@ -106,6 +106,11 @@ static void print_split_notes(const struct hm_memory_split *split)
 			     split->clipped_bytes <= hm_half_width(split->live_variance)
 				     ? ", within its interval"
 				     : ", which sampling does not explain");
+	if (split->displaced_bytes > 0)
+		(void)printf("  the mappings of the heap hold %s more than was ever allocated: the program's "
+			     "own, by "
+			     "sbrk or by mmap\n",
+			     hm_show_bytes((double)split->displaced_bytes).text);
 	if (split->swapped_bytes > 0)
 		(void)printf("  beside all this, %s is swapped out\n",
 			     hm_show_bytes((double)split->swapped_bytes).text);
@@ -359,6 +364,22 @@ static void print_site_name(const struct hm_site *site)
 		print_printable(site->name);
 }
 
+/* What the heap had in use at its highest and has not now may still be there, and not known for what it is. */
+static void print_mapped(const struct hm_doctor *doctor, const char *bytes)
+{
+	const struct hm_figures peak = hm_snapshot_sum(&doctor->later).peak;
+	const double peak_bytes = (double)hm_bytes_round(peak.bytes_fixed);
+	const double freed_bytes = peak_bytes - doctor->split.live_bytes;
+
+	if (doctor->split.knows_free || freed_bytes < doctor->diagnosis.bytes / 2)
+		(void)printf("%s is anonymous memory that does not come from malloc", bytes);
+	else
+		(void)printf("%s is anonymous memory without a live block of malloc's: the program's own "
+			     "mappings, or "
+			     "free memory of the allocator (%s), which once had %s in use",
+			     bytes, doctor->split.allocator, hm_show_bytes(peak_bytes).text);
+}
+
 static void print_reason(const struct hm_doctor *doctor)
 {
 	const struct hm_diagnosis *const diagnosis = &doctor->diagnosis;
@@ -394,7 +415,7 @@ static void print_reason(const struct hm_doctor *doctor)
 			bytes, doctor->split.allocator);
 		break;
 	case HM_VERDICT_MMAP:
-		(void)printf("%s is anonymous memory that does not come from malloc", bytes);
+		print_mapped(doctor, bytes);
 		if (counted_mappings_bytes(doctor) > 0)
 			(void)printf("; the program has mapped %s, by the stacks above",
 				     hm_show_bytes((double)counted_mappings_bytes(doctor)).text);

@@ -69,6 +69,18 @@ static bool parse_size(const char *line, const char *key, uint64_t *ret_bytes)
 	return true;
 }
 
+/* Any other line of smaps. */
+static void parse_detail(const char *line, struct hm_mapping *mapping)
+{
+	if (parse_size(line, "Rss:", &mapping->resident_bytes) ||
+	    parse_size(line, "Swap:", &mapping->swapped_bytes) ||
+	    parse_size(line, "AnonHugePages:", &mapping->huge_bytes) ||
+	    strncmp(line, "VmFlags:", strlen("VmFlags:")) != 0)
+		return;
+	mapping->no_reserve = strstr(line, " nr ") != NULL;
+	mapping->is_locked = strstr(line, " lo ") != NULL;
+}
+
 static void add(struct hm_mappings *mappings, size_t *room, const struct hm_mapping *mapping)
 {
 	if (mappings->count == *room) {
@@ -96,10 +108,8 @@ void hm_mappings_parse(char *text, struct hm_mappings *ret_mappings)
 			/* One that changed while the file was read may be told of twice. */
 			if (last == NULL || head.start_address >= last->end_address)
 				add(&mappings, &room, &head);
-		} else if (last != NULL && !parse_size(line, "Rss:", &last->resident_bytes)) {
-			(void)parse_size(line, "Swap:", &last->swapped_bytes);
-			last->no_reserve |= strncmp(line, "VmFlags:", strlen("VmFlags:")) == 0 &&
-					    strstr(line, " nr ") != NULL;
+		} else if (last != NULL) {
+			parse_detail(line, last);
 		}
 	}
 	for (size_t i = 0; i < mappings.count; i++) {
@@ -166,6 +176,11 @@ bool hm_mapping_is_anonymous(const struct hm_mapping *mapping)
 {
 	return mapping->inode == 0 &&
 	       (mapping->name[0] == '\0' || strncmp(mapping->name, "[anon", strlen("[anon")) == 0);
+}
+
+bool hm_mapping_is_accessible(const struct hm_mapping *mapping)
+{
+	return mapping->readable || mapping->writable || mapping->executable;
 }
 
 int hm_pages_open(pid_t pid, struct hm_pages *ret_pages)

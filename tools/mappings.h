@@ -18,10 +18,12 @@ struct hm_mapping {
 	uint64_t inode; /* 0: anonymous, or not of a file system */
 	uint64_t resident_bytes;
 	uint64_t swapped_bytes;
+	uint64_t huge_bytes; /* of what is resident: in large pages */
 	bool readable;
 	bool writable;
 	bool executable;
-	bool no_reserve; /* made with MAP_NORESERVE; known with residency only */
+	bool no_reserve; /* made with MAP_NORESERVE; known with residency only, as the next */
+	bool is_locked;  /* by mlock, which makes all of it resident */
 	const char
 		*name; /* owned by the list: a path (" (deleted)" left on), "[heap]", "[anon:...]", or "" */
 };
@@ -57,6 +59,9 @@ const struct hm_mapping *hm_mappings_head_of(const struct hm_mappings *mappings,
 
 /* Whether it is anonymous and has no name, or a name that the program gave it. */
 bool hm_mapping_is_anonymous(const struct hm_mapping *mapping);
+
+/* Whether it can be read, written or executed; the others are address space that is reserved, and guards. */
+bool hm_mapping_is_accessible(const struct hm_mapping *mapping);
 
 /* The pages of a process, one by one. */
 struct hm_pages {

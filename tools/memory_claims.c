@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/memory_claims.h"
 
+#include "tools/glibc_heap.h"
+#include "tools/jemalloc_pages.h"
 #include "tools/ledger.h"
 #include "tools/library.h"
 #include "tools/static_data.h"
@@ -11,21 +13,22 @@
 
 enum { PAGE_BYTES = 4096 };
 
-/*
- * glibc's malloc/arena.c and malloc.c for 64 bits: HEAP_MAX_SIZE, the least size for which a block gets a
- * mapping of its own unless a program lowers it, and what lies before the block there.
- */
-static const uint64_t arena_heap_bytes = UINT64_C(64) << 20;
-static const uint64_t mapped_block_bytes = UINT64_C(128) << 10;
-enum { CHUNK_HEAD_BYTES = 16 };
-
 /* Of a block from this size on it is looked up which of its pages were ever touched. */
 static const uint64_t large_block_bytes = UINT64_C(64) << 10;
 
 /* What jemalloc takes from and gives to the system at a time: 2 MiB, a large page. */
 static const uint64_t extent_bytes_max = UINT64_C(2) << 20;
 
-/* The most that a thread's stack takes where its end is not known: what `ulimit -s` says nearly everywhere.
+/* Between these mimalloc asks for memory. */
+static const uint64_t mimalloc_start = UINT64_C(2) << 40;
+static const uint64_t mimalloc_end = UINT64_C(30) << 40;
+
+/* In a larger mapping no program has allocated: it is a reservation, and looking through it would take seconds.
+ */
+static const uint64_t searched_bytes_max = UINT64_C(1) << 40;
+
+/* The most that a thread's stack takes where neither its end nor a guard is known: what `ulimit -s` says nearly
+ * everywhere.
  */
 static const uint64_t stack_bytes_max = UINT64_C(8) << 20;
 /* Inaccessible memory below a stack: a page unless a program asks for more. */
@@ -34,6 +37,11 @@ static const uint64_t guard_bytes_max = UINT64_C(64) << 10;
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
 }
 
 static uint64_t page_down(uint64_t address)
@@ -61,11 +69,6 @@ static bool begins_with(const char *text, const char *beginning)
 static bool is_heap(const struct hm_mapping *mapping)
 {
 	return strcmp(mapping->name, "[heap]") == 0;
-}
-
-static bool is_accessible(const struct hm_mapping *mapping)
-{
-	return mapping->readable || mapping->writable || mapping->executable;
 }
 
 static size_t index_of(const struct hm_mappings *mappings, const struct hm_mapping *mapping)
@@ -112,18 +115,33 @@ static const char *allocator_of(const struct hm_mappings *mappings)
 	return NULL;
 }
 
-static enum hm_memory_owner owner_by_name(const struct hm_mapping *mapping)
+/*
+ * Where an allocator maps and others do not; NULL is the C library's own.  What brk gives is that one's and
+ * tcmalloc's, which asks it first; jemalloc does where nothing else is left, and mimalloc never.  mimalloc asks
+ * for addresses of its own choice (MI_HINT_BASE to MI_HINT_MAX in os.c), far from where the kernel begins.
+ */
+static bool maps_there(const char *allocator, const struct hm_mapping *mapping)
+{
+	if (is_heap(mapping))
+		return allocator == NULL || strcmp(allocator, "tcmalloc") == 0;
+	return allocator != NULL && strcmp(allocator, "mimalloc") == 0 && hm_mapping_is_anonymous(mapping) &&
+	       mapping->no_reserve && mapping->start_address >= mimalloc_start &&
+	       mapping->end_address <= mimalloc_end;
+}
+
+/* As far as its name and its place say. */
+static enum hm_memory_owner first_owner_of(const struct hm_mapping *mapping, const char *allocator)
 {
 	const char *const base = base_name(mapping->name);
 
-	if (is_heap(mapping))
+	if (maps_there(allocator, mapping))
 		return HM_OWNER_ALLOCATOR;
 	if (strcmp(mapping->name, "[stack]") == 0)
 		return HM_OWNER_STACKS;
 	if (strcmp(mapping->name, "[anon:heapmark]") == 0 || begins_with(base, HM_LIBRARY_NAME) ||
 	    (begins_with(base, "heapmark.") && strstr(base, HM_LEDGER_SUFFIX) != NULL))
 		return HM_OWNER_OWN;
-	return hm_mapping_is_anonymous(mapping) ? HM_OWNER_ANONYMOUS : HM_OWNER_FILES;
+	return hm_mapping_is_anonymous(mapping) || is_heap(mapping) ? HM_OWNER_ANONYMOUS : HM_OWNER_FILES;
 }
 
 /* Static data without bytes in a file lies behind the file's last mapping, and is the file's. */
@@ -141,7 +159,7 @@ static void claim_static_data(const struct hm_memory_evidence *evidence, struct 
 		claim(claims, behind->start_address,
 		      min_u64(behind->end_address,
 			      behind->start_address + hm_static_data_bytes(evidence->pid, file->name)),
-		      owner_by_name(file));
+		      first_owner_of(file, claims->allocator));
 	}
 }
 
@@ -177,23 +195,26 @@ static double touched_bytes(const struct hm_memory_evidence *evidence, const str
 }
 
 /* The rules of glibc.  Returns whether the block has a mapping of its own. */
-static bool claim_block(const struct hm_mapping *mapping, const struct hm_snapshot_live *live,
-			struct hm_memory_claims *claims, enum hm_memory_owner *rest)
+static bool claim_block(const struct hm_memory_evidence *evidence, const struct hm_mapping *mapping,
+			const struct hm_snapshot_live *live, struct hm_memory_claims *claims,
+			enum hm_memory_owner *rest)
 {
-	const uint64_t end = live->address + live->size_bytes;
-	const uint64_t heap = live->address & ~(arena_heap_bytes - 1);
+	const struct hm_memory_claim *const last =
+		claims->count != 0 ? &claims->entries[claims->count - 1] : NULL;
 
-	if (live->address % PAGE_BYTES == CHUNK_HEAD_BYTES && live->size_bytes >= mapped_block_bytes) {
-		claim(claims, page_down(live->address), min_u64(page_up(end), mapping->end_address),
-		      HM_OWNER_ALLOCATOR);
-		return true;
-	}
-	if (heap < mapping->start_address)
+	/* In the heap of an arena that another block has led to. */
+	if (last != NULL && last->start_address <= live->address &&
+	    live->address + live->size_bytes <= last->end_address)
+		return false;
+
+	const struct hm_glibc_place place =
+		hm_glibc_place_of(evidence->pid, mapping, live->address, live->size_bytes);
+
+	if (place.kind == HM_GLIBC_OTHER)
 		*rest = HM_OWNER_ALLOCATOR;
-	else if (claims->count == 0 || claims->entries[claims->count - 1].start_address != heap)
-		claim(claims, heap, min_u64(heap + arena_heap_bytes, mapping->end_address),
-		      HM_OWNER_ALLOCATOR);
-	return false;
+	else
+		claim(claims, place.start_address, place.end_address, HM_OWNER_ALLOCATOR);
+	return place.kind == HM_GLIBC_MAPPED;
 }
 
 static void follow_block(const struct hm_memory_evidence *evidence, const struct hm_snapshot_live *live,
@@ -207,14 +228,14 @@ static void follow_block(const struct hm_memory_evidence *evidence, const struct
 	claims->live_bytes += weight * size;
 	claims->live_variance += size * size * weight * (weight - 1);
 	claims->live_touched_bytes += weight * touched;
-	if (mapping == NULL || !hm_mapping_is_anonymous(mapping))
-		return; /* in the heap, or freed since */
+	if (mapping == NULL || (!hm_mapping_is_anonymous(mapping) && !is_heap(mapping)))
+		return; /* freed since */
 
 	enum hm_memory_owner *const rest = &claims->rest[index_of(evidence->mappings, mapping)];
 
-	if (claims->allocator != NULL)
+	if (claims->allocator != NULL || is_heap(mapping))
 		*rest = HM_OWNER_ALLOCATOR;
-	else if (claim_block(mapping, live, claims, rest))
+	else if (claim_block(evidence, mapping, live, claims, rest))
 		claims->inferred_bytes += (weight - 1) * touched;
 }
 
@@ -238,6 +259,45 @@ static void claim_blocks(const struct hm_memory_evidence *evidence, struct hm_me
 }
 
 /*
+ * jemalloc knows which pages are its own, and its memory is nobody else's, wherever the kernel has joined it.
+ * Returns whether it could be asked.
+ */
+static bool claim_pages_of_jemalloc(const struct hm_memory_evidence *evidence,
+				    struct hm_memory_claims *claims)
+{
+	enum { ADDRESSES = 16 };
+	const struct hm_mappings *const mappings = evidence->mappings;
+	uint64_t addresses[ADDRESSES];
+	size_t count = 0;
+	uint64_t end = 0;
+	struct hm_jemalloc jemalloc;
+
+	for (uint64_t i = 0; i < evidence->snapshot->live_count && count < ADDRESSES / 2; i++)
+		if (!evidence->snapshot->live[i].reported && !evidence->snapshot->live[i].mapped)
+			addresses[count++] = evidence->snapshot->live[i].address;
+	/* Where little is left in use: what is mapped as jemalloc maps is likely to begin with its memory. */
+	for (size_t i = 0; i < mappings->count && count < ADDRESSES; i++)
+		if (mappings->entries[i].no_reserve && hm_mapping_is_anonymous(&mappings->entries[i]))
+			addresses[count++] = mappings->entries[i].start_address;
+	if (!hm_jemalloc_find(evidence->pid, evidence->pages, mappings, addresses, count, &jemalloc))
+		return false;
+	for (size_t i = 0; i < mappings->count; i++) {
+		const struct hm_mapping *const mapping = &mappings->entries[i];
+		uint64_t start = 0;
+
+		if (!hm_mapping_is_anonymous(mapping) || mapping->resident_bytes == 0 ||
+		    mapping->end_address - mapping->start_address > searched_bytes_max)
+			continue;
+		claims->rest[i] = HM_OWNER_ANONYMOUS;
+		/* A block that the program has cut by madvise goes on from the mapping before. */
+		for (end = max_u64(end, mapping->start_address);
+		     hm_jemalloc_next(&jemalloc, end, mapping->end_address, &start, &end);)
+			claim(claims, start, end, HM_OWNER_ALLOCATOR);
+	}
+	return true;
+}
+
+/*
  * Of an allocator loaded in place of glibc's: what lies beside a mapping of its own, is made in the same way,
  * and is separated from it by no more than an extent that was given back.
  */
@@ -247,35 +307,72 @@ static bool is_like(const struct hm_mapping *one, const struct hm_mapping *other
 	       gap_bytes <= extent_bytes_max;
 }
 
+/* Upwards, then downwards.  Our own mappings, as the ledger's, may have come between what lies side by side. */
 static void spread_to_neighbours(const struct hm_mappings *mappings, struct hm_memory_claims *claims)
 {
 	const struct hm_mapping *const entries = mappings->entries;
+	uint64_t own_bytes = 0;
 
-	for (size_t i = 1; i < mappings->count; i++)
-		if (claims->rest[i - 1] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[i - 1], &entries[i],
-			    entries[i].start_address - entries[i - 1].end_address))
+	for (size_t i = 1, last = 0; i < mappings->count; i++) {
+		if (claims->rest[i] == HM_OWNER_OWN) {
+			own_bytes += entries[i].end_address - entries[i].start_address;
+			continue;
+		}
+		if (claims->rest[last] == HM_OWNER_ALLOCATOR &&
+		    is_like(&entries[last], &entries[i],
+			    entries[i].start_address - entries[last].end_address - own_bytes))
 			claims->rest[i] = HM_OWNER_ALLOCATOR;
-	for (size_t i = mappings->count; i-- > 1;)
-		if (claims->rest[i] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[i], &entries[i - 1],
-			    entries[i].start_address - entries[i - 1].end_address))
-			claims->rest[i - 1] = HM_OWNER_ALLOCATOR;
+		last = i;
+		own_bytes = 0;
+	}
+	own_bytes = 0;
+	for (size_t i = mappings->count, last = i - 1; i-- > 0;) {
+		if (claims->rest[i] == HM_OWNER_OWN) {
+			own_bytes += entries[i].end_address - entries[i].start_address;
+			continue;
+		}
+		if (last > i && claims->rest[last] == HM_OWNER_ALLOCATOR &&
+		    is_like(&entries[last], &entries[i],
+			    entries[last].start_address - entries[i].end_address - own_bytes))
+			claims->rest[i] = HM_OWNER_ALLOCATOR;
+		last = i;
+		own_bytes = 0;
+	}
 }
 
-/* Arenas of glibc in which nothing was sampled. */
-static void claim_arenas_by_shape(const struct hm_mappings *mappings, struct hm_memory_claims *claims)
+/* Arenas of glibc in which nothing was sampled; the kernel may have joined them with others. */
+static void claim_arenas(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
 {
-	for (size_t i = 0; i + 1 < mappings->count; i++) {
-		const struct hm_mapping *const heap = &mappings->entries[i];
-		const struct hm_mapping *const behind = &mappings->entries[i + 1];
-		const uint64_t start = heap->start_address;
+	const struct hm_mappings *const mappings = evidence->mappings;
 
-		if (start % arena_heap_bytes == 0 && hm_mapping_is_anonymous(heap) && heap->writable &&
-		    heap->end_address - start < arena_heap_bytes && hm_mapping_is_anonymous(behind) &&
-		    !is_accessible(behind) && behind->start_address == heap->end_address &&
-		    behind->end_address >= start + arena_heap_bytes)
-			claim(claims, start, heap->end_address, HM_OWNER_ALLOCATOR);
+	for (size_t i = 0; i < mappings->count; i++) {
+		const struct hm_mapping *const mapping = &mappings->entries[i];
+		const uint64_t mask = HM_GLIBC_HEAP_BYTES - 1;
+
+		if (!hm_mapping_is_anonymous(mapping) || !mapping->writable || mapping->resident_bytes == 0)
+			continue;
+		for (uint64_t start = (mapping->start_address + mask) & ~mask; start < mapping->end_address;
+		     start += HM_GLIBC_HEAP_BYTES)
+			if (hm_glibc_is_heap(evidence->pid, evidence->pages, mappings, i, start))
+				claim(claims, start,
+				      min_u64(start + HM_GLIBC_HEAP_BYTES, mapping->end_address),
+				      HM_OWNER_ALLOCATOR);
+	}
+}
+
+/* What the allocator has mapped without anything in use in it. */
+static void claim_what_is_free(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
+{
+	const char *const allocator = claims->allocator;
+
+	if (allocator == NULL) {
+		claim_arenas(evidence, claims);
+		claims->knows_free = true;
+	} else if (strcmp(allocator, "jemalloc") == 0 && claim_pages_of_jemalloc(evidence, claims)) {
+		claims->knows_free = true;
+	} else {
+		spread_to_neighbours(evidence->mappings, claims);
+		claims->knows_free = strcmp(allocator, "mimalloc") == 0 || strcmp(allocator, "tcmalloc") == 0;
 	}
 }
 
@@ -290,30 +387,53 @@ static bool has_guard(const struct hm_mappings *mappings, const struct hm_mappin
 	const struct hm_mapping *const below = mapping - 1;
 
 	return below->end_address == mapping->start_address && hm_mapping_is_anonymous(below) &&
-	       !is_accessible(below) && below->end_address - below->start_address <= guard_bytes_max;
+	       !hm_mapping_is_accessible(below) &&
+	       below->end_address - below->start_address <= guard_bytes_max;
+}
+
+/* Where it cannot be told how far a stack reaches down: `below` is the next one there, NULL for none. */
+static uint64_t lowest_of(const struct hm_mappings *mappings, const struct hm_mapping *mapping,
+			  const struct hm_stack_place *stack, const struct hm_stack_place *below)
+{
+	const uint64_t below_end = below == NULL ? 0
+				   : below->end_address > below->stack_pointer
+					   ? page_up(below->end_address)
+					   : page_up(below->stack_pointer);
+	const uint64_t lowest = below_end > mapping->start_address && below_end <= stack->stack_pointer
+					? below_end
+					: mapping->start_address;
+
+	/* Without a guard the mapping may be joined with something else there. */
+	return has_guard(mappings, mapping) || stack->stack_pointer - lowest <= stack_bytes_max
+		       ? lowest
+		       : page_down(stack->stack_pointer);
 }
 
 /* The main thread's is known by its name; one in malloc'd memory is the allocator's. */
 static void claim_stack(const struct hm_mappings *mappings, const struct hm_stack_place *stack,
-			struct hm_memory_claims *claims, bool *is_known)
+			const struct hm_stack_place *below, struct hm_memory_claims *claims, bool *is_known)
 {
-	const struct hm_mapping *const mapping = hm_mappings_find(mappings, stack->stack_pointer);
+	const bool has_block = stack->block.end_address != 0;
+	const struct hm_mapping *const mapping =
+		hm_mappings_find(mappings, has_block ? stack->block.end_address - 1 : stack->stack_pointer);
 
 	if (mapping == NULL || !hm_mapping_is_anonymous(mapping))
 		return;
 	if (!has_guard(mappings, mapping) && claims->rest[index_of(mappings, mapping)] == HM_OWNER_ALLOCATOR)
 		return;
+	is_known[index_of(mappings, mapping)] = true;
+	if (has_block) {
+		claim(claims, page_down(stack->block.start_address), page_up(stack->block.end_address),
+		      HM_OWNER_STACKS);
+		return;
+	}
 
 	const uint64_t end = stack->end_address > stack->stack_pointer
 				     ? page_up(stack->end_address)
 				     : page_up(stack->stack_pointer) + stack_bytes_max;
-	/* Without a guard, or far below, the mapping may be joined with something else there. */
-	const uint64_t start = stack->stack_pointer - mapping->start_address <= stack_bytes_max
-				       ? mapping->start_address
-				       : page_down(stack->stack_pointer);
 
-	claim(claims, start, min_u64(end, mapping->end_address), HM_OWNER_STACKS);
-	is_known[index_of(mappings, mapping)] = true;
+	claim(claims, lowest_of(mappings, mapping, stack, below), min_u64(end, mapping->end_address),
+	      HM_OWNER_STACKS);
 }
 
 /* Where threads run and nobody may look at their registers: as many others as look like stacks. */
@@ -333,18 +453,31 @@ static void claim_stacks_by_shape(const struct hm_mappings *mappings, size_t wan
 	}
 }
 
+static int compare_stacks(const void *a, const void *b)
+{
+	const struct hm_stack_place *const left = a;
+	const struct hm_stack_place *const right = b;
+
+	return left->stack_pointer < right->stack_pointer ? -1 : left->stack_pointer > right->stack_pointer;
+}
+
 static void claim_stacks(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
 {
 	bool *const is_known = calloc(evidence->mappings->count + 1, sizeof(is_known[0]));
+	struct hm_stack_place *const sorted = calloc(evidence->stack_count + 1, sizeof(sorted[0]));
 	size_t unknown_count = 0;
 
-	if (is_known == NULL)
+	if (is_known == NULL || sorted == NULL)
 		abort();
+	if (evidence->stack_count != 0)
+		memcpy(sorted, evidence->stacks, evidence->stack_count * sizeof(sorted[0]));
+	qsort(sorted, evidence->stack_count, sizeof(sorted[0]), compare_stacks);
 	for (size_t i = 0; i < evidence->stack_count; i++) {
-		unknown_count += evidence->stacks[i].stack_pointer == 0;
-		claim_stack(evidence->mappings, &evidence->stacks[i], claims, is_known);
+		unknown_count += sorted[i].stack_pointer == 0 && sorted[i].block.end_address == 0;
+		claim_stack(evidence->mappings, &sorted[i], i > 0 ? &sorted[i - 1] : NULL, claims, is_known);
 	}
 	claim_stacks_by_shape(evidence->mappings, unknown_count, claims, is_known);
+	free(sorted);
 	free(is_known);
 }
 
@@ -381,6 +514,54 @@ static void separate(struct hm_memory_claims *claims)
 	claims->count = kept;
 }
 
+/* Of these addresses, what none of the first `count` claims has. */
+static void claim_between(struct hm_memory_claims *claims, size_t count, uint64_t start_address,
+			  uint64_t end_address, enum hm_memory_owner owner)
+{
+	uint64_t start = start_address;
+	size_t next = 0;
+
+	for (size_t high = count; next < high;) {
+		const size_t middle = next + (high - next) / 2;
+
+		if (claims->entries[middle].end_address <= start)
+			next = middle + 1;
+		else
+			high = middle;
+	}
+	for (; next < count && claims->entries[next].start_address < end_address; next++) {
+		claim(claims, start, claims->entries[next].start_address, owner);
+		start = claims->entries[next].end_address;
+	}
+	claim(claims, start, end_address, owner);
+}
+
+/*
+ * Mappings that the program was seen to make, where it was asked to count them: its own, whatever else they
+ * look like, but for the stacks that it has placed in them.  Shared ones are told by their names.
+ */
+static void claim_mapped(const struct hm_memory_evidence *evidence, struct hm_memory_claims *claims)
+{
+	const struct hm_mappings *const mappings = evidence->mappings;
+	const size_t count = claims->count;
+
+	for (uint64_t i = 0; i < evidence->snapshot->live_count; i++) {
+		const struct hm_snapshot_live *const live = &evidence->snapshot->live[i];
+		const struct hm_mapping *mapping =
+			live->mapped ? hm_mappings_find(mappings, live->address) : NULL;
+
+		/* Parts that are protected differently are mappings of their own. */
+		for (; mapping != NULL && mapping < mappings->entries + mappings->count &&
+		       mapping->start_address < live->address + live->size_bytes;
+		     mapping++)
+			if (hm_mapping_is_anonymous(mapping))
+				claim_between(claims, count, max_u64(live->address, mapping->start_address),
+					      min_u64(live->address + live->size_bytes, mapping->end_address),
+					      HM_OWNER_ANONYMOUS);
+	}
+	separate(claims);
+}
+
 void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_memory_claims *ret_claims)
 {
 	const struct hm_mappings *const mappings = evidence->mappings;
@@ -390,16 +571,14 @@ void hm_memory_claims_make(const struct hm_memory_evidence *evidence, struct hm_
 	if (claims.rest == NULL)
 		abort();
 	for (size_t i = 0; i < mappings->count; i++)
-		claims.rest[i] = owner_by_name(&mappings->entries[i]);
+		claims.rest[i] = first_owner_of(&mappings->entries[i], claims.allocator);
 	claim_blocks(evidence, &claims);
-	if (claims.allocator == NULL)
-		claim_arenas_by_shape(mappings, &claims);
-	else
-		spread_to_neighbours(mappings, &claims);
+	claim_what_is_free(evidence, &claims);
 	claim_own(evidence->snapshot, &claims);
 	claim_static_data(evidence, &claims);
 	claim_stacks(evidence, &claims);
 	separate(&claims);
+	claim_mapped(evidence, &claims);
 	if (claims.allocator == NULL)
 		claims.allocator = "glibc";
 	*ret_claims = claims;

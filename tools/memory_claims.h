@@ -30,8 +30,8 @@ struct hm_memory_claims {
 	size_t room;
 	enum hm_memory_owner *rest; /* owned; of each mapping, whose it is where no claim says otherwise */
 	const char *allocator;      /* static text */
+	bool knows_free;            /* as in struct hm_memory_split, and so are the next */
 
-	/* As in struct hm_memory_split. */
 	double live_bytes;
 	double live_variance;
 	double live_touched_bytes;

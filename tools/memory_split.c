@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/memory_split.h"
 
+#include "tools/heap_bound.h"
 #include "tools/memory_claims.h"
+#include "tools/process.h"
 
 #include <math.h>
 
@@ -78,6 +80,21 @@ static uint64_t move(uint64_t owned_bytes[HM_OWNERS], enum hm_memory_owner to, d
 	return bytes;
 }
 
+/* Of the allocator's memory what it cannot have touched is the program's, wherever exactly that is. */
+static uint64_t displace(uint64_t owned_bytes[HM_OWNERS], double bound_bytes)
+{
+	uint64_t *const from = &owned_bytes[HM_OWNER_ALLOCATOR];
+
+	if ((double)*from <= bound_bytes)
+		return 0;
+
+	const uint64_t bytes = *from - (uint64_t)bound_bytes;
+
+	*from -= bytes;
+	owned_bytes[HM_OWNER_ANONYMOUS] += bytes;
+	return bytes;
+}
+
 /* What is live of the allocator's memory, and what it keeps. */
 static void divide_heap(uint64_t heap_bytes, struct hm_memory_split *split)
 {
@@ -96,7 +113,7 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 	struct hm_pages opened = { .descriptor = -1 };
 	const struct hm_pages *const pages = hm_pages_open(pid, &opened) == 0 ? &opened : NULL;
 	const struct hm_memory_evidence evidence = {
-		.pid = pid,
+		.pid = hm_process_running_thread(pid),
 		.mappings = mappings,
 		.pages = pages,
 		.snapshot = snapshot,
@@ -115,12 +132,14 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 		.live_bytes = claims.live_bytes,
 		.live_variance = claims.live_variance,
 		.live_touched_bytes = claims.live_touched_bytes,
+		.knows_free = claims.knows_free,
 		.has_pages = pages != NULL,
 		.allocator = claims.allocator,
 	};
 
 	split.inferred_bytes = move(owned_bytes, HM_OWNER_ALLOCATOR, claims.inferred_bytes);
 	(void)move(owned_bytes, HM_OWNER_OWN, (double)snapshot->own_untold_bytes);
+	split.displaced_bytes = displace(owned_bytes, hm_heap_bound(pid, mappings, snapshot));
 	divide_heap(owned_bytes[HM_OWNER_ALLOCATOR], &split);
 	split.parts_bytes[HM_MEMORY_ANONYMOUS] = owned_bytes[HM_OWNER_ANONYMOUS];
 	split.parts_bytes[HM_MEMORY_STACKS] = owned_bytes[HM_OWNER_STACKS];

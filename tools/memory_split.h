@@ -10,37 +10,44 @@
  *	                and kept by the allocator is all else
  *	anonymous       what is left of anonymous memory: mapped by the program itself, stacks of coroutines,
  *	                code made at run time, stacks of threads that have ended and that libc keeps
- *	stacks          of the threads that there are
+ *	stacks          of the threads that there are: what libc has noted for each (thread_block.h); where
+ *			that may not be read, down from where the thread is to a guard or the next stack
  *	files           programs and libraries with their static data, mapped files, shared memory
  *	own             the library, its ledger and its tables (own_ranges of the ledger)
  *
  *
  * Which mappings hold malloc'd blocks
  * -----------------------------------
- * "[heap]", and what the addresses of live samples lead to.  For the C library's own allocator:
+ * What the addresses of live samples lead to.  For the C library's own allocator "[heap]", which is what brk
+ * gives and which others seldom use, and:
  *
- *	a block of 128 KiB or more that begins 16 bytes behind the start of a page has a mapping of its own:
- *	the pages of the block, nothing around them.  Of such blocks only some are sampled; those that are not
- *	are counted as the estimate has them: a sample that stands for w blocks adds w-1 times the pages that
- *	it has itself, taken from what is left of anonymous memory.
+ *	a block with a mapping of its own has that mapping, and nothing around it.  Of such blocks only some
+ *	are sampled; those that are not are counted as the estimate has them: a sample that stands for w
+ *	blocks adds w-1 times the pages that it has itself, taken from what is left of anonymous memory.
  *
  *	any other lies in an arena's heap, which begins at a multiple of 64 MiB: from there 64 MiB, as far as
- *	the mapping goes.  An arena without any sample is known by its shape: accessible memory from a
- *	multiple of 64 MiB on, inaccessible memory behind it up to the next one.
+ *	the mapping goes.  At each such multiple an arena without any sample is looked for, too.
  *
  *	what fits neither: the whole mapping.
  *
- * For an allocator that was loaded in its place (jemalloc, mimalloc, tcmalloc, ...), the whole mapping; and
- * where that was made with MAP_NORESERVE, as the first two do and programs seldom do, also the mappings
- * beside it that were, up to a gap of 2 MiB.  Others in which nothing was sampled are missed: at the
- * default rate one of 2 MiB that is in full use is missed once in 50.  A block that a program reported
- * itself (a pool of its own), or a mapping that it made itself, is not malloc's and leads nowhere.
+ * Which it is says what malloc itself has written there; where that may not be read it is guessed
+ * (glibc_heap.h).
+ *
+ * jemalloc is asked: it has every page of its own in a tree, free ones too (jemalloc_pages.h).  Where that
+ * may not be read, and for another allocator that was loaded in place of libc's (mimalloc, tcmalloc, ...),
+ * the whole mapping; and where that was made with MAP_NORESERVE, as the first two do and programs seldom do,
+ * also the mappings beside it that were, up to a gap of 2 MiB (beside what the library has mapped).  mimalloc also has what was so made between 2
+ * and 30 TiB, where it asks to be, and tcmalloc "[heap]".  Others in which nothing was sampled are missed: at the default rate one of 2 MiB that is in full use is missed once in 50.
+ *
+ * A block that a program reported itself (a pool of its own) is not malloc's and leads nowhere.  A mapping
+ * that it was seen to make itself (HEAPMARK_MMAP) is its own, wherever it lies.
  */
 #ifndef HM_TOOLS_MEMORY_SPLIT_H
 #define HM_TOOLS_MEMORY_SPLIT_H
 
 #include "proto/snapshot.h"
 #include "tools/mappings.h"
+#include "tools/thread_block.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -64,6 +71,7 @@ const char *hm_memory_part_text(enum hm_memory_part part);
 struct hm_stack_place {
 	uint64_t stack_pointer; /* 0: not known */
 	uint64_t end_address;   /* where it can at most reach; 0: not known */
+	struct hm_thread_block block;
 };
 
 struct hm_memory_split {
@@ -78,6 +86,10 @@ struct hm_memory_split {
 	/* What the estimate has more than the mappings hold: parts_bytes[HM_MEMORY_LIVE] was cut to fit. */
 	double clipped_bytes;
 	uint64_t inferred_bytes; /* of the heap: blocks that were not sampled, with mappings of their own */
+	/* Of anonymous memory: what lies in the allocator's mappings, and is more than was ever allocated. */
+	uint64_t displaced_bytes;
+	/* What the allocator has free is told from what the program has mapped, where nothing is in use in it. */
+	bool knows_free;
 	bool has_pages; /* pagemap could be read; where not, mappings of several owners are the first's */
 	const char *allocator; /* "glibc", "jemalloc", ...; static text */
 };

@@ -9,6 +9,7 @@
 #define HM_TOOLS_PROCESS_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -35,6 +36,9 @@ int hm_process_open_ledger(pid_t pid, struct hm_process_ledger *ret_ledger);
  * Returns one that runs, or `pid` itself where there is none.
  */
 pid_t hm_process_running_thread(pid_t pid);
+
+/* Whether it runs on in the memory of the process that it was forked from, and has executed nothing since. */
+bool hm_process_is_forked(pid_t pid);
 
 /* The number of its parent; 0: unknown, or it has ended. */
 pid_t hm_process_parent(pid_t pid);

@@ -274,6 +274,8 @@ int hm_threads_read(pid_t pid, const struct hm_mappings *mappings, struct hm_thr
 		hm_threads_done(&threads);
 		return error;
 	}
+	for (size_t i = 0; mappings != NULL && i < threads.count; i++)
+		threads.entries[i].block = hm_thread_block_read(pid, threads.entries[i].id);
 	if (mappings != NULL) {
 		struct walking walking = { .pid = pid, .mappings = mappings, .threads = &threads };
 		const struct hm_isolated_work work = { .run = walk_all,

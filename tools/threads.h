@@ -11,6 +11,7 @@
 #define HM_TOOLS_THREADS_H
 
 #include "tools/mappings.h"
+#include "tools/thread_block.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,6 +45,7 @@ struct hm_thread {
 	double idle_seconds;               /* since it last ran; negative: not known */
 	uint64_t stack_pointer;            /* 0: not known; so is the next */
 	uint64_t stack_end;                /* a little above where its stack begins */
+	struct hm_thread_block block;
 	enum hm_thread_stack stack;
 	uint32_t frame_count;
 	uint64_t frames[HM_THREAD_FRAMES_MAX]; /* innermost first; of calls the return address - 1 */

@@ -2,12 +2,12 @@
 /*
  * Programs whose memory is high for a known cause.
  *
- *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
- *	       undumpable
+ *	causes NAME, one of the table at the end
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
  */
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -129,58 +129,169 @@ static void fragmentation(void)
 		;
 }
 
-static void map_memory(void)
+/* In use once, and all free: more than the allocator gives back at once. */
+static void freed(void)
 {
-	const size_t bytes = (size_t)1 << 30;
-	void *const memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	enum { COUNT = 6400, BLOCK = 64 << 10 };
+	static void *blocks[COUNT];
+
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
+	for (size_t i = 0; i < COUNT; i++)
+		blocks[i] = touched(BLOCK);
+	for (size_t i = 0; i < COUNT; i++)
+		free(blocks[i]);
+	ready("live", 0);
+	while (go_on(1000))
+		;
+}
+
+static void *mapped(size_t size_bytes, int protection, int flags)
+{
+	void *const memory = mmap(NULL, size_bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
 	if (memory == MAP_FAILED)
 		abort();
-	memset(memory, 1, bytes);
+	return memory;
+}
+
+static void map_memory(void)
+{
+	const size_t bytes = (size_t)1 << 30;
+
+	memset(mapped(bytes, PROT_READ | PROT_WRITE, 0), 1, bytes);
 	sink = touched(16 << 20); /* its mapping lies below the large one, and the kernel joins them */
 	ready("mapped", bytes);
 	while (go_on(1000))
 		;
 }
 
-enum { THREADS = 800, STACK_TOUCHED = 128 << 10 };
+/* Made as jemalloc makes its own, which the kernel joins with it. */
+static void map_noreserve(void)
+{
+	enum { BLOCKS = 2000, BLOCK = 5000 };
+	const size_t bytes = (size_t)400 << 20;
+	char *memory = NULL;
+
+	for (int i = 0; i < BLOCKS; i++)
+		sink = touched(BLOCK);
+	memory = mapped((size_t)1 << 30, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+	memset(memory, 1, bytes);
+	for (int i = 0; i < BLOCKS; i++)
+		sink = touched(BLOCK);
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+/* Large blocks that do not begin where malloc's do, beside what was mapped: the kernel joins them. */
+static void aligned(void)
+{
+	enum { BLOCKS = 8 };
+	const size_t bytes = (size_t)400 << 20;
+
+	memset(mapped(bytes, PROT_READ | PROT_WRITE, 0), 1, bytes);
+	for (size_t i = 0; i < BLOCKS; i++) {
+		void *block = NULL;
+
+		if (posix_memalign(&block, i % 2 == 0 ? 64 : 4096, MIB) != 0)
+			abort();
+		memset(block, 1, MIB);
+		sink = block;
+	}
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+/* What looks like an arena of malloc's from outside, as Go's heap does. */
+static void arena_like(void)
+{
+	const size_t arena_bytes = (size_t)64 << 20;
+	const size_t used_bytes = (size_t)40 << 20;
+	char *const room = mapped(2 * arena_bytes, PROT_NONE, MAP_NORESERVE);
+	char *const arena = room + (arena_bytes - (uintptr_t)room % arena_bytes);
+
+	if (mprotect(arena, used_bytes, PROT_READ | PROT_WRITE) != 0)
+		abort();
+	memset(arena, 1, used_bytes);
+	ready("mapped", used_bytes);
+	while (go_on(1000))
+		;
+}
+
+/* What brk gives, to the program and not to malloc. */
+static void break_moved(void)
+{
+	const size_t bytes = (size_t)300 << 20;
+
+	sink = touched(4 << 20);
+
+	void *const memory = sbrk((intptr_t)bytes);
+
+	if (memory == (void *)-1)
+		abort();
+	memset(memory, 1, bytes);
+	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
 
 static pthread_barrier_t touched_all;
 
-SITE static void touch_stack(void)
+SITE static void touch_stack(size_t size_bytes)
 {
-	char room[STACK_TOUCHED];
+	char *const room = __builtin_alloca(size_bytes);
 
-	memset(room, 1, sizeof(room));
+	memset(room, 1, size_bytes);
 	__asm__ volatile("" : : "r"(room) : "memory");
 }
 
-static void *sleep_in_thread(void *unused)
+static void *sleep_in_thread(void *touched_bytes)
 {
-	touch_stack();
+	touch_stack((size_t)touched_bytes);
 	pthread_barrier_wait(&touched_all);
 	for (;;)
 		pause();
-	return unused;
+	return NULL;
+}
+
+/* `room` NULL: libc makes the stacks; else they lie in there, one directly above the other. */
+static void run_threads(size_t count, size_t stack_bytes, size_t touched_bytes, char *room)
+{
+	pthread_barrier_init(&touched_all, NULL, (unsigned int)count + 1);
+	for (size_t i = 0; i < count; i++) {
+		pthread_attr_t attributes;
+		pthread_t thread;
+
+		pthread_attr_init(&attributes);
+		if (room != NULL)
+			pthread_attr_setstack(&attributes, room + i * stack_bytes, stack_bytes);
+		else
+			pthread_attr_setstacksize(&attributes, stack_bytes);
+		if (pthread_create(&thread, &attributes, sleep_in_thread, (void *)touched_bytes) != 0)
+			abort();
+	}
+	pthread_barrier_wait(&touched_all);
+	ready("stacks", count * touched_bytes);
+	while (go_on(1000))
+		;
 }
 
 static void threads(void)
 {
-	pthread_attr_t attributes;
+	run_threads(800, 256 << 10, 128 << 10, NULL);
+}
 
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, 256 << 10);
-	pthread_barrier_init(&touched_all, NULL, THREADS + 1);
-	for (int i = 0; i < THREADS; i++) {
-		pthread_t thread;
+static void threads_large(void)
+{
+	run_threads(20, 32 << 20, 20 << 20, NULL);
+}
 
-		if (pthread_create(&thread, &attributes, sleep_in_thread, NULL) != 0)
-			abort();
-	}
-	pthread_barrier_wait(&touched_all);
-	ready("stacks", (uint64_t)THREADS * STACK_TOUCHED);
-	while (go_on(1000))
-		;
+static void threads_placed(void)
+{
+	enum { COUNT = 300 };
+
+	run_threads(COUNT, MIB, 700 << 10, mapped((size_t)COUNT * MIB, PROT_READ | PROT_WRITE, 0));
 }
 
 enum { CACHE_COUNT = 32 * 1024, CACHE_AT_ONCE = 34 }; /* 6 MiB/s of 64 MiB */
@@ -287,8 +398,15 @@ int main(int argc, char **argv)
 		{ "churn", churn },
 		{ "retention", retention },
 		{ "fragmentation", fragmentation },
+		{ "freed", freed },
 		{ "mmap", map_memory },
+		{ "break", break_moved },
+		{ "noreserve", map_noreserve },
+		{ "aligned", aligned },
+		{ "arena_like", arena_like },
 		{ "threads", threads },
+		{ "threads_large", threads_large },
+		{ "threads_placed", threads_placed },
 		{ "cache", cache },
 		{ "fifo", fifo },
 		{ "untouched", untouched },

@@ -74,9 +74,9 @@ def wait_for_rest(pid, running_count=0):
 class Program:
     """A program of ours under the library, which has said that it is ready."""
 
-    def __init__(self, place, command, preload="", rate=RATE):
+    def __init__(self, place, command, preload="", rate=RATE, **extra):
         self.process = place.start(*command, LD_PRELOAD=f"{LIBRARY} {preload}".strip(), HEAPMARK_RATE=str(rate),
-                                   HEAPMARK_DIR=place.path)
+                                   HEAPMARK_DIR=place.path, **extra)
         self.pid = self.process.pid
         line = self.process.stdout.readline().decode()
         if not line.startswith("ready"):
@@ -98,12 +98,13 @@ def near(name, size, expected, slack=0.0):
     check(name, abs(size - expected) <= deviation, f"{size / MIB:.2f} MiB for {expected / MIB:.2f} +- {deviation / MIB:.2f}")
 
 
-def each_allocator(place, cause, seconds=0.0, at_rest=False):
+def each_allocator(place, cause, seconds=0.0, at_rest=False, names=tuple(ALLOCATORS), **extra):
     """Runs the cause under each allocator, and yields what doctor says of it, once all of it sleeps if at_rest."""
-    for allocator, file in ALLOCATORS.items():
-        inner = common.Place(place.path, allocator)
+    for allocator in names:
+        file = ALLOCATORS[allocator]
+        inner = common.Place(place.path, f"{cause}-{allocator}")
         inner.name = f"{cause}, {allocator}"
-        program = Program(inner, [CAUSES, cause], file)
+        program = Program(inner, [CAUSES, cause], file, **extra)
         if at_rest:
             wait_for_rest(program.pid)
         time.sleep(seconds)  # for ages: nothing is asserted of how long it was
@@ -186,6 +187,97 @@ def test_mmap(place):
         check(f"{name}: the block", abs(screen.sizes["live heap"] - 16 * MIB) <= MIB, screen.text)
 
 
+def mapped_is(name, program, screen):
+    """All that the program has mapped is told, and as nothing else: but for 4 MiB, which no verdict depends on."""
+    mapped = program.figures["mapped"]
+    check(f"{name}: what was mapped", abs(screen.sizes["other anonymous memory"] - mapped) <= 4 * MIB + screen.rounding,
+          screen.text)
+
+
+def test_aligned(place):
+    for name, program, screen, resident in each_allocator(place, "aligned"):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
+        near(f"{name}: live", screen.sizes["live heap"], 8 * MIB)
+
+
+def test_noreserve(place):
+    """Mapped as jemalloc maps its own, and joined with it."""
+    for name, program, screen, resident in each_allocator(place, "noreserve"):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
+
+
+def test_freed(place):
+    """What the allocator has not given back is its own, even where nothing in it is left in use."""
+    for name, _program, screen, resident in each_allocator(place, "freed"):
+        equal(f"{name}: verdict", screen.verdict, "fragmentation")
+        adds_up(name, screen, resident)
+        check(f"{name}: nothing is taken for mapped", screen.sizes["other anonymous memory"] <= MIB, screen.text)
+
+
+def test_counted_mappings(place):
+    """What the program was seen to map is its own, whatever it looks like; and not the stacks in it."""
+    for cause in "noreserve", "aligned", "arena_like":
+        for name, program, screen, resident in each_allocator(place, cause, HEAPMARK_MMAP="1"):
+            equal(f"{name}: verdict", screen.verdict, "mmap")
+            adds_up(name, screen, resident)
+            mapped_is(name, program, screen)
+    for name, program, screen, _resident in each_allocator(place, "threads_placed", at_rest=True, HEAPMARK_MMAP="1"):
+        check(f"{name}: stacks", program.figures["stacks"] <= screen.sizes["thread stacks"] + screen.rounding, screen.text)
+
+
+def test_memory_refused(place):
+    """Yama lets others look into /proc and not read memory: what it would tell is guessed, and these are easy."""
+    refuse = ["strace", "-qq", "-f", "-o", "/dev/null", "-e", "trace=process_vm_readv",
+              "-e", "inject=process_vm_readv:error=EPERM"]
+    for cause, allocator, part, figure in (
+            ("aligned", "glibc", "other anonymous memory", "mapped"),
+            ("threads_large", "glibc", "thread stacks", "stacks"), ("threads_placed", "glibc", "thread stacks", "stacks"),
+            ("freed", "jemalloc", None, None)):
+        name = f"{cause}, {allocator}"
+        inner = common.Place(place.path, cause)
+        program = Program(inner, [CAUSES, cause], ALLOCATORS[allocator])
+        wait_for_rest(program.pid)
+        result = subprocess.run([*refuse, TOOL, "doctor", str(program.pid)], capture_output=True, check=False, text=True)
+        screen = Screen(result.stdout)
+        equal(f"{name}: exit status", result.returncode, 0)
+        adds_up(name, screen, resident_bytes(program.pid))
+        if part is None:  # a sample that is left may lead to it, or none
+            contains(f"{name}: verdict", screen.text, r"^verdict  (fragmentation:|mmap: .* without a live block of malloc's: the "
+                     r"program's own mappings, or free memory of the allocator \(jemalloc\), which once had [34]\d\d MiB in use$)")
+        else:
+            check(f"{name}: {part}", abs(screen.sizes[part] - program.figures[figure])
+                  <= 4 * MIB + 0.02 * program.figures[figure] + screen.rounding, screen.text)
+        program.end()
+
+
+def test_arena_like(place):
+    for name, program, screen, resident in each_allocator(place, "arena_like", names=("glibc",)):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
+
+
+def test_break(place):
+    for name, program, screen, resident in each_allocator(place, "break", names=("jemalloc", "mimalloc")):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped_is(name, program, screen)
+
+
+def test_break_beside_malloc(place):
+    """What brk gives is glibc's, but not more of it than was ever allocated, with 32 MiB to spare."""
+    for name, program, screen, resident in each_allocator(place, "break", names=("glibc",)):
+        mapped = program.figures["mapped"]
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        check(f"{name}: what was taken", mapped - 40 * MIB <= screen.sizes["other anonymous memory"] <= mapped, screen.text)
+        contains(f"{name}: said", screen.text, r"^  the mappings of the heap hold 26\d MiB more than was ever allocated: ")
+
+
 def test_threads(place):
     for name, program, screen, resident in each_allocator(place, "threads", at_rest=True):
         stacks = screen.sizes["thread stacks"]
@@ -197,6 +289,17 @@ def test_threads(place):
                  r"^ +800  sleeping in pause +pause < sleep_in_thread < start_thread  \(doctor_causes\)$")
         contains(f"{name}: the other one", screen.text, r"^ +1  sleeping in poll +poll < go_on < ")
         lacks(f"{name}: nothing is missing", screen.text, "stacks (could|were)")
+
+
+def test_threads_of_any_size(place):
+    """Stacks larger than most, and such as lie in one mapping without anything between them."""
+    for cause in "threads_large", "threads_placed":
+        for name, program, screen, resident in each_allocator(place, cause, at_rest=True, names=("glibc", "jemalloc")):
+            stacks = screen.sizes["thread stacks"]
+            equal(f"{name}: verdict", screen.verdict, "threads")
+            adds_up(name, screen, resident)
+            check(f"{name}: stacks", program.figures["stacks"] <= stacks + screen.rounding
+                  and stacks <= 1.02 * program.figures["stacks"], screen.text)
 
 
 def test_cache(place):

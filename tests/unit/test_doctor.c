@@ -3,14 +3,20 @@
 #include "tests/unit/check.h"
 
 #include "tools/diagnosis.h"
+#include "tools/glibc_heap.h"
+#include "tools/heap_bound.h"
+#include "tools/jemalloc_pages.h"
 #include "tools/mappings.h"
 #include "tools/memory_split.h"
 #include "tools/thread_report.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { KIB = 1024, MIB = 1024 * 1024 };
 
@@ -20,8 +26,9 @@ static const char smaps[] =
 	"55d0c3449000-55d0c344b000 r-xp 00002000 fe:00 248056                     /usr/bin/a b\n"
 	"Size:                  8 kB\n"
 	"Rss:                   4 kB\n"
+	"AnonHugePages:      2048 kB\n"
 	"Swap:                  0 kB\n"
-	"VmFlags: rd ex mr mw me \n"
+	"VmFlags: rd ex mr mw me lo \n"
 	"55d0c344b000-55d0c344c000 rw-p 00000000 00:00 0                          [heap]\n"
 	"Rss:                   8 kB\n"
 	"Swap:                 12 kB\n"
@@ -42,6 +49,8 @@ static void test_mappings(void)
 	CHECK_EQ(mappings.entries[0].inode, 248056);
 	CHECK(mappings.entries[0].executable && !mappings.entries[0].writable &&
 	      !mappings.entries[0].no_reserve);
+	CHECK_EQ(mappings.entries[0].huge_bytes, 2 * MIB);
+	CHECK(mappings.entries[0].is_locked && !mappings.entries[1].is_locked);
 	CHECK(mappings.entries[1].no_reserve && !hm_mapping_is_anonymous(&mappings.entries[1]));
 	CHECK(hm_mapping_is_anonymous(&mappings.entries[2]) && !mappings.entries[2].readable);
 	CHECK_EQ(mappings.resident_bytes, 12 * KIB);
@@ -88,7 +97,7 @@ static struct hm_mapping named(struct hm_mapping mapping, const char *name, uint
 }
 
 struct split_case {
-	struct hm_mapping mappings[6];
+	struct hm_mapping mappings[8];
 	size_t mapping_count;
 	struct hm_snapshot_live live[4];
 	uint64_t live_count;
@@ -161,6 +170,11 @@ static void test_split_arena(void)
 		.mapping_count = 3,
 	};
 
+	/* Nor can the memory be read here: its flags tell an arena. */
+	split = split_of(&unseen);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 0);
+	unseen.mappings[0].no_reserve = true;
+	unseen.mappings[1].no_reserve = true;
 	split = split_of(&unseen);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * MIB);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
@@ -194,6 +208,65 @@ static void test_split_mapped_blocks(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 16);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 13 * MIB + 2 * 16);
 	CHECK(split.clipped_bytes == 0);
+}
+
+/* Where the memory cannot be read: one that begins elsewhere in its page, and where no arena can be. */
+static void test_split_aligned_blocks(void)
+{
+	struct split_case blocks = {
+		.mappings = { anonymous(place + MIB, 16 * MIB, 16 * MIB) },
+		.mapping_count = 1,
+		.live = { { .address = place + 2 * MIB + 64, .size_bytes = MIB, .weight = 1 },
+			  { .address = place + 4 * MIB, .size_bytes = MIB, .weight = 1 } },
+		.live_count = 2,
+	};
+	const struct hm_memory_split split = split_of(&blocks);
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 2 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 4 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 14 * MIB - 4 * KIB);
+}
+
+/* Where it can be read: what malloc has written before a block says how far its mapping reaches. */
+static void test_place_of_block(void)
+{
+	enum { HEAD = 16, ROOM = 8 * 4096, MAPPED = 2, IN_ARENA = 4 };
+	_Alignas(4096) static uint8_t memory[ROOM];
+	const uint64_t start = (uint64_t)(uintptr_t)memory;
+	const struct hm_mapping mapping = anonymous(start, sizeof(memory), sizeof(memory));
+	const struct {
+		uint64_t offset;
+		uint64_t words[2];
+		uint64_t size_bytes;
+		enum hm_glibc_kind kind;
+		uint64_t start_offset;
+		uint64_t end_offset;
+	} rows[] = {
+		{ HEAD, { 0, 4096 | MAPPED }, 4080, HM_GLIBC_MAPPED, 0, 4096 },
+		{ 4096 + 64, { 64 - HEAD, (8192 + HEAD - 64) | MAPPED }, 100, HM_GLIBC_MAPPED, 4096, 12288 },
+		{ 8192, { 4096 - HEAD, (4096 + HEAD) | MAPPED }, 4096, HM_GLIBC_MAPPED, 4096, 12288 },
+		/* freed since: more than the mapping has, less than the block, no whole pages */
+		{ 8192, { 12288, (4096 + HEAD) | MAPPED }, 4096, HM_GLIBC_OTHER, 0, 0 },
+		{ HEAD, { 0, (ROOM + 4096) | MAPPED }, 4080, HM_GLIBC_OTHER, 0, 0 },
+		{ HEAD, { 0, 4096 | MAPPED }, 4081, HM_GLIBC_OTHER, 0, 0 },
+		{ HEAD, { 0, 4112 | MAPPED }, 4080, HM_GLIBC_OTHER, 0, 0 },
+		/* no heap can begin where this is mapped */
+		{ 4096 + HEAD, { 0, 64 | IN_ARENA }, 40, HM_GLIBC_OTHER, 0, 0 },
+		{ 4096 + HEAD, { 0, MIB }, MIB - HEAD, HM_GLIBC_OTHER, 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		memcpy(memory + rows[i].offset - HEAD, rows[i].words, sizeof(rows[i].words));
+
+		const struct hm_glibc_place found =
+			hm_glibc_place_of(getpid(), &mapping, start + rows[i].offset, rows[i].size_bytes);
+
+		CHECK_EQ(found.kind, rows[i].kind);
+		if (found.kind == HM_GLIBC_MAPPED) {
+			CHECK_EQ(found.start_address, start + rows[i].start_offset);
+			CHECK_EQ(found.end_address, start + rows[i].end_offset);
+		}
+	}
 }
 
 static void test_split_clips(void)
@@ -253,26 +326,308 @@ static void test_split_own_and_stacks(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], MIB);
 }
 
+/* Of one mapping with two large stacks, where libc's notes cannot be read: by what lies below each. */
+static void test_split_large_stacks(void)
+{
+	struct split_case two = {
+		.mappings = { inaccessible(place, 4096), anonymous(place + 4096, 64 * MIB, 64 * MIB) },
+		.mapping_count = 2,
+		.stacks = { { .stack_pointer = place + 52 * MIB, .end_address = place + 54 * MIB },
+			    { .stack_pointer = place + 40 * MIB, .end_address = place + 46 * MIB } },
+		.stack_count = 2,
+	};
+	struct hm_memory_split split = split_of(&two);
+
+	/* A guard lies below the lower one: all to there; and the upper one reaches down to its end. */
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 54 * MIB - 4096);
+
+	/* Without one, no further than stacks usually are large. */
+	two.mappings[0].start_address = place - MIB;
+	split = split_of(&two);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 6 * MIB + 8 * MIB);
+
+	/* What libc has noted needs neither. */
+	two.stack_count = 1;
+	two.stacks[0].block = (struct hm_thread_block){ .start_address = place + 30 * MIB,
+							.end_address = place + 55 * MIB };
+	split = split_of(&two);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 25 * MIB);
+
+	/* The same where nobody may look at the registers. */
+	two.stacks[0].stack_pointer = 0;
+	split = split_of(&two);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_STACKS], 25 * MIB);
+}
+
+static void test_thread_block(void)
+{
+	enum { WORDS = 300, AT = 0x690 / 8 };
+	const uint64_t end = place + 8 * MIB;
+	const uint64_t address = end - 2304;
+	uint64_t words[WORDS] = { [0] = address, [2] = address };
+	const struct {
+		uint64_t words[3];
+		bool is_block;
+	} rows[] = {
+		{ { place, 8 * MIB, 4096 }, true },
+		{ { place, 8 * MIB, 0 }, true },
+		{ { place, 8 * MIB, 8 * MIB }, false },          /* all guard */
+		{ { place, 7 * MIB, 0 }, false },                /* ends below the description */
+		{ { place, 9 * MIB, 0 }, false },                /* or far above it */
+		{ { address, 16 * KIB, 0 }, false },             /* begins with it */
+		{ { 0, end, 0 }, false },                        /* the first thread's */
+		{ { address - KIB, 8 * KIB, 0 }, false },        /* less than any stack */
+		{ { UINT64_MAX - 4096, 8 * MIB, 4096 }, false }, /* wraps */
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		memcpy(&words[AT], rows[i].words, sizeof(rows[i].words));
+
+		const struct hm_thread_block found = hm_thread_block_find(address, words, WORDS);
+
+		CHECK_EQ(found.start_address, rows[i].is_block ? place : 0);
+		CHECK_EQ(found.end_address, rows[i].is_block ? end : 0);
+	}
+	memcpy(&words[AT], rows[0].words, sizeof(rows[0].words));
+	CHECK_EQ(hm_thread_block_find(address, words, AT + 3).end_address, end);
+	CHECK_EQ(hm_thread_block_find(address, words, AT + 2).end_address, 0);
+	CHECK_EQ(hm_thread_block_find(address, words, 0).end_address, 0);
+	words[2]++;
+	CHECK_EQ(hm_thread_block_find(address, words, WORDS).end_address, 0);
+	/* Of ourselves: the first thread has none. */
+	CHECK_EQ(hm_thread_block_read(getpid(), getpid()).end_address, 0);
+}
+
 /* Of another allocator each mapping with a sample, and its like beside it. */
 static void test_split_other_allocator(void)
 {
 	struct split_case other = {
 		.mappings = { named(anonymous(0x1000, MIB, KIB), "/usr/lib/libjemalloc.so.2", 7),
-			      anonymous(place, MIB, MIB), anonymous(place + 2 * MIB, MIB, MIB),
-			      anonymous(place + 4 * MIB, MIB, MIB), anonymous(place + 8 * MIB, MIB, MIB) },
+			      named(anonymous(0x200000, MIB, MIB), "[heap]", 0), anonymous(place, MIB, MIB),
+			      anonymous(place + 2 * MIB, MIB, MIB), anonymous(place + 4 * MIB, MIB, MIB),
+			      anonymous(place + 8 * MIB, MIB, MIB) },
+		.mapping_count = 6,
+		.live = { { .address = place + 2 * MIB + 16, .size_bytes = 200 * KIB, .weight = 1 },
+			  { .address = 0x200000 + 16, .size_bytes = 100 * KIB, .weight = 1 } },
+		.live_count = 1,
+	};
+	struct hm_memory_split split;
+
+	for (size_t i = 2; i < 6; i++)
+		other.mappings[i].no_reserve = i != 2;
+	split = split_of(&other);
+	CHECK_STR(split.allocator, "jemalloc");
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 200 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * MIB - 200 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 3 * MIB);
+
+	/* What brk gave is the allocator's where that uses it, as tcmalloc does. */
+	other.live_count = 2;
+	split = split_of(&other);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 300 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
+}
+
+/* No more is kept than was ever allocated. */
+static void test_heap_bound(void)
+{
+	struct hm_mapping heap = named(anonymous(0x200000, 300 * MIB, 300 * MIB), "[heap]", 0);
+	const struct hm_mappings mappings = { .entries = &heap, .count = 1, .resident_bytes = 300 * MIB };
+	struct hm_snapshot_stack stacks[] = {
+		{ .alloc = { .bytes_fixed = (uint64_t)(40 * MIB) << HM_BYTES_FRACTION_BITS,
+			     .objects_fixed = UINT64_C(1024) << HM_OBJECTS_FRACTION_BITS } },
+		{ .alloc = { .bytes_fixed = (uint64_t)(100 * MIB) << HM_BYTES_FRACTION_BITS },
+		  .flags = HM_STACK_MAPPED },
+	};
+	struct hm_snapshot snapshot = { .stacks = stacks, .stack_count = 2 };
+	const double expected = (40 * 1.25 + 4 + 32) * MIB;
+	struct hm_memory_split split;
+
+	CHECK(hm_heap_bound(0, &mappings, &snapshot) == expected);
+	hm_memory_split(0, &mappings, &snapshot, NULL, 0, &split);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 86 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 214 * MIB);
+	CHECK_EQ(split.displaced_bytes, 214 * MIB);
+
+	stacks[0].alloc.bytes_variance = 16.0 * MIB * MIB;
+	CHECK(hm_heap_bound(0, &mappings, &snapshot) == expected + 25.0 * MIB);
+	heap.huge_bytes = 2 * MIB;
+	CHECK(hm_heap_bound(0, &mappings, &snapshot) == expected + 27.0 * MIB);
+	heap.is_locked = true;
+	CHECK(isinf(hm_heap_bound(0, &mappings, &snapshot)));
+	heap.is_locked = false;
+	snapshot.slept = true;
+	CHECK(isinf(hm_heap_bound(0, &mappings, &snapshot)));
+	snapshot.slept = false;
+
+	/* A child has its parent's heap. */
+	const pid_t child = fork();
+
+	if (child == 0)
+		_exit(isinf(hm_heap_bound(getpid(), &mappings, &snapshot)) ? 0 : 1);
+
+	int status = -1;
+
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* The library's ledger came between what jemalloc has mapped side by side. */
+static void test_split_around_ledger(void)
+{
+	struct split_case around = {
+		.mappings = { named(anonymous(0x1000, MIB, 0), "/usr/lib/libjemalloc.so.2", 7),
+			      anonymous(place, 4 * MIB, 4 * MIB),
+			      named(anonymous(place + 5 * MIB, 256 * MIB, 0), "/tmp/heapmark.a.1.ledger", 8),
+			      anonymous(place + 262 * MIB, MIB, MIB),
+			      anonymous(place + 266 * MIB, MIB, MIB) },
 		.mapping_count = 5,
-		.live = { { .address = place + 2 * MIB + 16, .size_bytes = 200 * KIB, .weight = 1 } },
+		.live = { { .address = place + 262 * MIB + 16, .size_bytes = 200 * KIB, .weight = 1 } },
 		.live_count = 1,
 	};
 	struct hm_memory_split split;
 
 	for (size_t i = 1; i < 5; i++)
-		other.mappings[i].no_reserve = i != 1;
-	split = split_of(&other);
-	CHECK_STR(split.allocator, "jemalloc");
-	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 200 * KIB);
-	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 2 * MIB - 200 * KIB);
+		around.mappings[i].no_reserve = true;
+	split = split_of(&around);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
+	around.live[0].address = place + 16;
+	split = split_of(&around);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], MIB);
+	around.mappings[1].end_address -= 4096; /* and the gap is too large */
+	split = split_of(&around);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
+}
+
+/* Of some allocators it is known where they map, whether anything is in use there or not. */
+static void test_split_by_place(void)
+{
+	const uint64_t asked_for = UINT64_C(0x317b4000000);
+	struct split_case empty = {
+		.mappings = { named(anonymous(0x1000, MIB, 0), "/usr/lib/libmimalloc.so.2", 7),
+			      named(anonymous(0x200000, MIB, MIB), "[heap]", 0),
+			      anonymous(asked_for, 32 * MIB, 8 * MIB), anonymous(place, 4 * MIB, 4 * MIB) },
+		.mapping_count = 4,
+	};
+	struct hm_memory_split split;
+
+	empty.mappings[2].no_reserve = true;
+	empty.mappings[3].no_reserve = true;
+	split = split_of(&empty);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 8 * MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 5 * MIB);
+	empty.mappings[2].no_reserve = false;
+	split = split_of(&empty);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 0);
+	empty.mappings[0].name = "/usr/lib/libtcmalloc.so.4";
+	split = split_of(&empty);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], MIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 12 * MIB);
+}
+
+enum { LEAF_WORDS = 1 << 18, BASE_BYTES = 2 * MIB };
+
+/* A jemalloc that has its tree in our memory, about memory that there is not. */
+struct tree {
+	uint64_t *data; /* the static data: a word, then the root */
+	uint64_t *leaf;
+	uint64_t (*extents)[16];
+	uint64_t *base;
+};
+
+static void tree_init(struct tree *tree)
+{
+	const size_t data_bytes = (1 + LEAF_WORDS + 1023) * sizeof(uint64_t);
+
+	tree->data = aligned_alloc(4096, data_bytes);
+	tree->leaf = aligned_alloc(4096, LEAF_WORDS * sizeof(uint64_t));
+	tree->extents = aligned_alloc(128, 4 * sizeof(tree->extents[0]));
+	tree->base = aligned_alloc(BASE_BYTES, 2 * BASE_BYTES);
+	if (tree->data == NULL || tree->leaf == NULL || tree->extents == NULL || tree->base == NULL)
+		abort();
+	memset(tree->data, 0, data_bytes);
+	memset(tree->leaf, 0, LEAF_WORDS * sizeof(uint64_t));
+	memset(tree->extents, 0, 4 * sizeof(tree->extents[0]));
+	memset(tree->base, 0, 2 * BASE_BYTES);
+	tree->data[0] = place; /* no leaf's */
+	tree->data[1 + (place >> 30 & (LEAF_WORDS - 1))] = (uint64_t)(uintptr_t)tree->leaf;
+}
+
+static void tree_done(struct tree *tree)
+{
+	free(tree->data);
+	free(tree->leaf);
+	free(tree->extents);
+	free(tree->base);
+}
+
+/* An extent, with words for its first and last page, or for all: with a class of sizes above, and bits below. */
+static void tree_add(struct tree *tree, size_t index, size_t page, size_t page_count, bool is_slab)
+{
+	tree->extents[index][1] = place + page * 4096 + (is_slab ? 0 : 192);
+	tree->extents[index][2] = page_count * 4096 + 5;
+	for (size_t i = 0; i < page_count; i++)
+		if (is_slab || i == 0 || i + 1 == page_count)
+			tree->leaf[page + i] = (uint64_t)(uintptr_t)tree->extents[index] |
+					       UINT64_C(232) << 48 | (is_slab ? 1 : 2);
+}
+
+static void test_jemalloc_pages(void)
+{
+	static struct hm_jemalloc jemalloc;
+	const uint64_t addresses[] = { place + 100 * 4096, place + 3 * 4096 };
+	struct tree tree;
+	uint64_t start = 0;
+	uint64_t end = 0;
+
+	tree_init(&tree);
+	tree_add(&tree, 0, 1, 4, false);
+	tree_add(&tree, 1, 5, 2, true);
+	tree_add(&tree, 2, 8, 6000, false); /* more than is read at a time */
+
+	struct hm_mapping entries[] = {
+		named(anonymous((uint64_t)(uintptr_t)tree.data, 4096, 4096), "/usr/lib/libjemalloc.so.2", 7),
+		anonymous((uint64_t)(uintptr_t)tree.data + 4096, LEAF_WORDS * 8 + 1024 * 8 - 4096, 4096),
+	};
+	const struct hm_mappings mappings = { .entries = entries, .count = 2 };
+
+	/* The first is not its, and of the second the leaf has no word: inside of an extent. */
+	CHECK(!hm_jemalloc_find(getpid(), NULL, &mappings, addresses, 2, &jemalloc));
+	tree_add(&tree, 3, 100, 1, true);
+	CHECK(hm_jemalloc_find(getpid(), NULL, &mappings, addresses, 2, &jemalloc));
+	CHECK_EQ(jemalloc.root_address, (uint64_t)(uintptr_t)&tree.data[1]);
+	entries[0].name = "/usr/lib/libother.so";
+	CHECK(!hm_jemalloc_find(getpid(), NULL, &mappings, addresses, 2, &jemalloc));
+	entries[0].name = "/usr/lib/libjemalloc.so.2";
+	tree.leaf[100] = 0;
+	tree_add(&tree, 2, 8, 6000, false);
+	jemalloc.root_address = (uint64_t)(uintptr_t)&tree.data[1];
+	jemalloc.has_window = false;
+
+	CHECK(hm_jemalloc_next(&jemalloc, place, place + 16 * MIB, &start, &end));
+	CHECK_EQ(start, place + 1 * 4096);
+	CHECK_EQ(end, place + 7 * 4096);
+	CHECK(hm_jemalloc_next(&jemalloc, end, place + 16 * MIB, &start, &end));
+	CHECK_EQ(start, place + 8 * 4096);
+	CHECK_EQ(end, place + 6008 * 4096); /* beyond what was asked for */
+	CHECK(!hm_jemalloc_next(&jemalloc, end, place + 64 * MIB, &start, &end));
+	/* A word that leads nowhere, and an extent that has not this page. */
+	tree.leaf[7000] = place | 1;
+	tree.leaf[7002] = (uint64_t)(uintptr_t)tree.extents[0];
+	CHECK(hm_jemalloc_next(&jemalloc, end, place + 64 * MIB, &start, &end));
+	CHECK_EQ(end - start, 4096);
+
+	/* What extents and leaves lie in has no words. */
+	const uint64_t base = (uint64_t)(uintptr_t)tree.base;
+
+	CHECK(!hm_jemalloc_next(&jemalloc, base, base + 2 * BASE_BYTES, &start, &end));
+	tree.base[BASE_BYTES / 8] = BASE_BYTES;
+	tree.base[BASE_BYTES / 8 + 3] = base + BASE_BYTES + 4096;
+	CHECK(hm_jemalloc_next(&jemalloc, base, base + 2 * BASE_BYTES, &start, &end));
+	CHECK_EQ(start, base + BASE_BYTES);
+	CHECK_EQ(end, base + 2 * BASE_BYTES);
+	tree.base[BASE_BYTES / 8 + 1] = 4096; /* no block before it lies there */
+	CHECK(!hm_jemalloc_next(&jemalloc, base, base + 2 * BASE_BYTES, &start, &end));
+	tree_done(&tree);
 }
 
 /* --- The diagnosis ------------------------------------------------------------------------------------- */
@@ -642,9 +997,17 @@ int main(void)
 	test_split_names();
 	test_split_arena();
 	test_split_mapped_blocks();
+	test_split_aligned_blocks();
+	test_place_of_block();
 	test_split_clips();
 	test_split_own_and_stacks();
+	test_split_large_stacks();
+	test_thread_block();
 	test_split_other_allocator();
+	test_heap_bound();
+	test_split_around_ledger();
+	test_split_by_place();
+	test_jemalloc_pages();
 	test_diagnosis();
 	test_diagnosis_of_profile();
 	test_thread_page();
