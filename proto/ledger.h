@@ -250,7 +250,10 @@ struct hm_ledger_header {
 	_Atomic uint32_t has_samples;          /* 0: nothing was ever sampled */
 	_Atomic uint64_t losses[HM_LOSS_ROOM]; /* indexed by enum hm_loss */
 	struct hm_ledger_intervals intervals;
-	uint64_t reserved_seldom[10];
+	/* When the last sample was taken, as ages are counted: of a process that is killed, the last that is
+	 * known. */
+	_Atomic uint64_t sampled_ticks;
+	uint64_t reserved_seldom[9];
 
 	/* 512 */
 	struct hm_ledger_segment live_segments[HM_SEGMENTS_MAX];

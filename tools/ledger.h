@@ -32,7 +32,7 @@ enum hm_ledger_extra {
 
 /*
  * Takes a snapshot of the ledger behind `descriptor`, as of now where the process still runs, and as of the
- * last modification, or the last sample that is live, where it does not.  `extras`: enum hm_ledger_extra.
+ * last modification, or the last sample, where it does not: it may have lived on.  `extras`: enum hm_ledger_extra.
  * Errors as hm_snapshot_take.
  */
 int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, struct hm_snapshot *ret_snapshot,

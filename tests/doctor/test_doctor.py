@@ -307,6 +307,18 @@ def test_killed(place):
     contains("its number: said", errors, rf"error: {program.pid}: (no such process|runs without)")
 
 
+def test_killed_busy(place):
+    """Of a process that was killed and had nothing live: it is known to have lived until its last sample."""
+    program = Program(place, [CAUSES, "churn"])
+    time.sleep(4.5)
+    program.process.kill()
+    program.process.communicate()
+    text = place.run("doctor", place.file("*.ledger"))[1]
+    recorded = re.search(r"recorded for ([\d.]+)(m?s)", text)
+    check("recorded for", recorded[2] == "s" and float(recorded[1]) >= 4, text)
+    equal("verdict", Screen(text).verdict, "churn")
+
+
 def test_profile_of_running(place):
     """A profile that was dumped from a process says how much memory that had."""
     program = Program(place, [CAUSES, "mmap"])
