@@ -29,7 +29,7 @@ const char *hm_verdict_text(enum hm_verdict verdict)
 		[HM_VERDICT_LEAK] = "leak",       [HM_VERDICT_RETENTION] = "retention",
 		[HM_VERDICT_CHURN] = "churn",     [HM_VERDICT_FRAGMENTATION] = "fragmentation",
 		[HM_VERDICT_MMAP] = "mmap",       [HM_VERDICT_THREADS] = "threads",
-		[HM_VERDICT_HEALTHY] = "healthy",
+		[HM_VERDICT_HEALTHY] = "healthy", [HM_VERDICT_UNKNOWN] = "unknown",
 	};
 
 	return texts[verdict];
@@ -140,7 +140,7 @@ static const struct hm_site *busiest_of(const struct hm_sites *sites, bool now)
 		const double bytes =
 			now ? sites->entries[i].look_alloc_bytes : sites->entries[i].figures.alloc_bytes;
 
-		if (bytes > most_bytes) {
+		if (bytes > most_bytes && !sites->entries[i].is_dropped) {
 			most_bytes = bytes;
 			busiest = &sites->entries[i];
 		}
@@ -166,22 +166,35 @@ static bool find_retention(const struct hm_evidence *evidence, struct hm_diagnos
 	       ret_diagnosis->bytes >= retention_part * evidence->sites->total.figures.inuse_bytes;
 }
 
+/* Of which it is known what became of it. */
+static double alloc_bytes_of(const struct hm_sites *sites)
+{
+	double bytes = sites->total.figures.alloc_bytes;
+
+	for (size_t i = 0; i < sites->count; i++)
+		if (sites->entries[i].is_dropped)
+			bytes -= sites->entries[i].figures.alloc_bytes;
+	return bytes;
+}
+
 static bool find_churn(const struct hm_evidence *evidence, struct hm_diagnosis *ret_diagnosis)
 {
 	const struct hm_sites *const sites = evidence->sites;
-	const struct hm_view_figures *const figures = &sites->total.figures;
+	const double inuse_bytes = sites->total.figures.inuse_bytes;
+	const double alloc_bytes = alloc_bytes_of(sites);
 	const bool now = evidence->look_seconds > 0;
 	const double seconds = now ? evidence->look_seconds : sites->recorded_seconds;
-	const double rate =
-		seconds > 0 ? (now ? sites->total.look_alloc_bytes : figures->alloc_bytes) / seconds : 0;
+	const double rate = seconds > 0 ? (now ? sites->total.look_alloc_bytes : alloc_bytes) / seconds : 0;
 
 	*ret_diagnosis = (struct hm_diagnosis){
 		.verdict = HM_VERDICT_CHURN,
 		.site = busiest_of(sites, now),
 		.bytes = rate,
 	};
-	return figures->alloc_bytes >= churn_times * figures->inuse_bytes && rate >= churn_bytes_per_second &&
-	       rate * churn_turnover_seconds >= figures->inuse_bytes;
+	if (evidence->end_is_open && sites->recorded_seconds < leak_seconds)
+		return false;
+	return alloc_bytes >= churn_times * inuse_bytes && rate >= churn_bytes_per_second &&
+	       rate * churn_turnover_seconds >= inuse_bytes;
 }
 
 struct hm_diagnosis hm_diagnose(const struct hm_evidence *evidence)
@@ -191,6 +204,7 @@ struct hm_diagnosis hm_diagnose(const struct hm_evidence *evidence)
 		enum hm_verdict verdict;
 	} others[] = {
 		{ HM_MEMORY_KEPT, HM_VERDICT_FRAGMENTATION },
+		{ HM_MEMORY_UNRECORDED, HM_VERDICT_UNKNOWN },
 		{ HM_MEMORY_ANONYMOUS, HM_VERDICT_MMAP },
 		{ HM_MEMORY_STACKS, HM_VERDICT_THREADS },
 	};

@@ -26,8 +26,12 @@
  *	churn          Eight times of what is live was allocated, or more; and now (on average, without a
  *	               process) so much is allocated that all that is live is replaced every 10 s or sooner, at
  *	               16 MiB/s or more: below that, allocating takes less than a hundredth of a processor.
+ *	               Of a process that was killed it is known only that it lived until its last sample; then
+ *	               only where that came 4 s after recording began, or later.  What had no room in the ledger
+ *	               counts as little as its frees, which are not known.
  *	fragmentation  What the allocator keeps is large.
- *	mmap           Other anonymous memory is large.
+ *	unknown        What was not recorded is large (memory_split.h): it may be live or free.
+ *	mmap           Other anonymous memory is large, even if all that was not recorded were part of it.
  *	threads        Thread stacks are large.
  *	healthy        None of these.
  */
@@ -45,6 +49,7 @@ enum hm_verdict {
 	HM_VERDICT_RETENTION,
 	HM_VERDICT_CHURN,
 	HM_VERDICT_FRAGMENTATION,
+	HM_VERDICT_UNKNOWN,
 	HM_VERDICT_MMAP,
 	HM_VERDICT_THREADS,
 	HM_VERDICT_HEALTHY,
@@ -58,6 +63,7 @@ struct hm_evidence {
 	const struct hm_memory_split *split; /* borrowed; NULL: not known */
 	uint64_t resident_bytes;             /* without a split; 0: not known */
 	double look_seconds;                 /* between the two looks; 0: there was one */
+	bool end_is_open; /* it is known how long recording has lasted at least, and no more */
 };
 
 struct hm_diagnosis {

@@ -22,7 +22,8 @@ struct hm_doctor {
 	/* Of a ledger. */
 	struct hm_snapshot earlier; /* of a process that runs: the first look */
 	struct hm_snapshot later;
-	double look_seconds; /* between them; 0: there was one */
+	double look_seconds; /* between them; 0: there was one, or nothing is recorded now */
+	bool is_asleep;
 
 	struct hm_view view;
 	struct hm_sites sites;
@@ -51,6 +52,9 @@ struct hm_doctor {
 int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struct hm_input *input,
 		     const char **ret_reason);
 void hm_doctor_done(struct hm_doctor *doctor);
+
+/* Whether the process did not come to its normal end: it lived until its last sample, if not longer. */
+bool hm_doctor_end_is_open(const struct hm_doctor *doctor);
 
 /* Prints the screen on standard output. */
 void hm_doctor_print(const struct hm_doctor *doctor);

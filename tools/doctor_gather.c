@@ -105,6 +105,16 @@ static double seconds_between(uint64_t start_ns, uint64_t end_ns)
 	return end_ns > start_ns ? (double)(end_ns - start_ns) / ns_per_second : 0;
 }
 
+/* Since the last sleep: of what was allocated asleep nothing is known, and how long that was neither. */
+static double recorded_seconds_of(const struct hm_snapshot *snapshot)
+{
+	const uint64_t start_ns = snapshot->woken_realtime_ns > snapshot->start_realtime_ns
+					  ? snapshot->woken_realtime_ns
+					  : snapshot->start_realtime_ns;
+
+	return snapshot->interval_bytes != 0 ? seconds_between(start_ns, snapshot->realtime_ns) : 0;
+}
+
 static int gather_ledger(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
 {
 	int error = doctor->pid != 0 ? look_at_process(doctor, input, ret_reason)
@@ -115,10 +125,11 @@ static int gather_ledger(struct hm_doctor *doctor, const struct hm_input *input,
 		error = hm_view_of_snapshot(&doctor->later, input, &doctor->view, ret_reason);
 	if (error != 0)
 		return error;
+	doctor->is_asleep = doctor->later.interval_bytes == 0;
+	if (doctor->is_asleep)
+		doctor->look_seconds = 0;
 	doctor->hides_frames =
-		hm_sites_build(&doctor->view,
-			       seconds_between(doctor->later.start_realtime_ns, doctor->later.realtime_ns),
-			       &doctor->sites) == 0;
+		hm_sites_build(&doctor->view, recorded_seconds_of(&doctor->later), &doctor->sites) == 0;
 	hm_sites_add_ages(&doctor->sites, &doctor->later);
 	if (doctor->look_seconds > 0)
 		hm_sites_add_look(&doctor->sites, &doctor->earlier, &doctor->later);
@@ -140,7 +151,8 @@ static int gather_profile(struct hm_doctor *doctor, const struct hm_input *input
 	if (error != 0)
 		return error;
 
-	const uint64_t start_ns = number_of(profile, "start_time_ns");
+	const uint64_t woken_ns = number_of(profile, "woken_time_ns");
+	const uint64_t start_ns = woken_ns != 0 ? woken_ns : number_of(profile, "start_time_ns");
 
 	doctor->memory.resident_bytes = number_of(profile, "resident_bytes");
 	doctor->has_memory = doctor->memory.resident_bytes != 0;
@@ -150,6 +162,11 @@ static int gather_profile(struct hm_doctor *doctor, const struct hm_input *input
 						      : 0,
 					      &doctor->sites) == 0;
 	return 0;
+}
+
+bool hm_doctor_end_is_open(const struct hm_doctor *doctor)
+{
+	return !doctor->is_profile && doctor->pid == 0 && !doctor->later.finished;
 }
 
 int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struct hm_input *input,
@@ -175,6 +192,7 @@ int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struc
 		.split = doctor->has_split ? &doctor->split : NULL,
 		.resident_bytes = doctor->has_memory ? doctor->memory.resident_bytes : 0,
 		.look_seconds = doctor->look_seconds,
+		.end_is_open = hm_doctor_end_is_open(doctor),
 	};
 
 	doctor->diagnosis = hm_diagnose(&evidence);

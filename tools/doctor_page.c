@@ -55,7 +55,11 @@ static void print_who(const struct hm_doctor *doctor)
 	}
 	(void)fputs(hm_style(stdout, HM_STYLE_PLAIN), stdout);
 	if (doctor->sites.recorded_seconds > 0)
-		(void)printf("  recorded for %s", hm_show_duration(doctor->sites.recorded_seconds).text);
+		(void)printf("  recorded for %s%s%s", hm_doctor_end_is_open(doctor) ? "at least " : "",
+			     hm_show_duration(doctor->sites.recorded_seconds).text,
+			     doctor->later.woken_realtime_ns != 0 ? " since it was woken" : "");
+	if (doctor->is_asleep)
+		(void)printf("  asleep: nothing is recorded");
 	if (profile->period == 1)
 		(void)printf(", every allocation counted");
 	else if (profile->period > 1)
@@ -91,6 +95,23 @@ static void print_part(const char *name, double bytes, const char *interval, dou
 	(void)printf("\n");
 }
 
+/* Between the one word and the other one of a list; so far `count` were printed. */
+static void print_cause(const char *text, bool holds, unsigned int *count)
+{
+	if (holds)
+		(void)printf("%s%s", (*count)++ > 0 ? ", or " : "", text);
+}
+
+static void print_unrecorded_causes(const struct hm_doctor *doctor)
+{
+	unsigned int count = 0;
+
+	print_cause("asleep", doctor->later.asleep_bytes != 0, &count);
+	print_cause("by the process that this one was forked from", doctor->later.inherited_bytes != 0,
+		    &count);
+	print_cause("when there was no room in the ledger", doctor->later.losses[HM_LOSS_LIVE] != 0, &count);
+}
+
 static void print_split_notes(const struct hm_memory_split *split)
 {
 	const double untouched = split->live_bytes - split->live_touched_bytes;
@@ -119,11 +140,17 @@ static void print_split(const struct hm_doctor *doctor)
 	const struct hm_memory_split *const split = &doctor->split;
 
 	for (enum hm_memory_part part = 0; part < HM_MEMORY_PARTS; part++)
-		print_part(hm_memory_part_text(part), (double)split->parts_bytes[part],
-			   part == HM_MEMORY_LIVE
-				   ? hm_show_interval(split->live_bytes, split->live_variance).text
-				   : "",
-			   (double)split->resident_bytes);
+		if (part != HM_MEMORY_UNRECORDED || split->parts_bytes[part] != 0)
+			print_part(hm_memory_part_text(part), (double)split->parts_bytes[part],
+				   part == HM_MEMORY_LIVE
+					   ? hm_show_interval(split->live_bytes, split->live_variance).text
+					   : "",
+				   (double)split->resident_bytes);
+	if (split->parts_bytes[HM_MEMORY_UNRECORDED] != 0) {
+		(void)printf("  of what is not recorded, since it was allocated ");
+		print_unrecorded_causes(doctor);
+		(void)printf(", it is not known how much is live\n");
+	}
 	print_split_notes(split);
 }
 
@@ -198,6 +225,8 @@ static double inuse_of(const struct hm_doctor *doctor, const struct hm_site *sit
 /* What is allocated in a second and does not stay: by the second look where there is one. */
 static double churn_of(const struct hm_doctor *doctor, const struct hm_site *site)
 {
+	if (site->is_dropped)
+		return 0; /* its frees are not known */
 	if (doctor->look_seconds > 0)
 		return site->look_freed_bytes / doctor->look_seconds;
 	if (!(doctor->sites.recorded_seconds > 0))
@@ -402,6 +431,10 @@ static void print_reason(const struct hm_doctor *doctor)
 	case HM_VERDICT_THREADS:
 		(void)printf("%s is the stacks of %zu threads", bytes, doctor->threads.total_count);
 		break;
+	case HM_VERDICT_UNKNOWN:
+		(void)printf("%s may be live or free: it was not recorded, since it was allocated ", bytes);
+		print_unrecorded_causes(doctor);
+		break;
 	case HM_VERDICT_HEALTHY:
 		(void)printf("no leak, retention or churn%s",
 			     doctor->has_split ? ", and nothing else that is large" : " in the heap");
@@ -421,6 +454,27 @@ static void print_basis(const struct hm_doctor *doctor)
 		(void)printf(", %s of %s that was resident,", hm_show_bytes(resident_bytes - live_bytes).text,
 			     hm_show_bytes(resident_bytes).text);
 	(void)printf(" nothing is known");
+}
+
+static void print_next_of_unknown(const struct hm_doctor *doctor)
+{
+	const pid_t parent = hm_process_parent(doctor->pid);
+
+	if (doctor->is_asleep)
+		(void)printf(
+			"heapmark rate %d 64K wakes it: what is allocated from then on is seen; all of it "
+			"where it is started with HEAPMARK_RATE=64K",
+			(int)doctor->pid);
+	else if (doctor->later.losses[HM_LOSS_LIVE] != 0)
+		(void)printf(
+			"start it with a larger HEAPMARK_MAX or HEAPMARK_RATE, so that there is room for "
+			"all that is live");
+	else if (parent > 1 && doctor->later.inherited_bytes != 0)
+		(void)printf("heapmark doctor %d says what its parent holds", (int)parent);
+	else
+		(void)printf(
+			"start it with HEAPMARK_RATE=64K, and so that it does not go on in a child, to see "
+			"all of it");
 }
 
 static void print_next(const struct hm_doctor *doctor)
@@ -462,6 +516,9 @@ static void print_next(const struct hm_doctor *doctor)
 		break;
 	case HM_VERDICT_THREADS:
 		(void)printf("ulimit -s, or pthread_attr_setstacksize, for smaller stacks; fewer threads");
+		break;
+	case HM_VERDICT_UNKNOWN:
+		print_next_of_unknown(doctor);
 		break;
 	case HM_VERDICT_HEALTHY:
 		(void)printf("heapmark top %s%s", argument,

@@ -116,16 +116,26 @@ static int write_word(int descriptor, uint64_t word, size_t offset)
 	return size < 0 ? -errno : -EIO;
 }
 
-int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t *ret_was)
+int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t asleep_bytes, uint64_t *ret_was)
 {
 	const size_t offset = offsetof(struct hm_ledger_header, control_interval_bytes);
+	struct timespec now;
 	uint64_t was = 0;
 	const ssize_t size = pread(descriptor, &was, sizeof(was), (off_t)offset);
 	int error = 0;
 
 	if (size != (ssize_t)sizeof(was))
 		return size < 0 ? -errno : -EBADMSG;
-	error = write_word(descriptor, interval_bytes, offset);
+	if (was == 0 && interval_bytes != 0) {
+		(void)clock_gettime(CLOCK_REALTIME, &now);
+		error = write_word(descriptor, to_ns(now),
+				   offsetof(struct hm_ledger_header, control_woken_ns));
+		if (error == 0)
+			error = write_word(descriptor, asleep_bytes,
+					   offsetof(struct hm_ledger_header, control_asleep_bytes));
+	}
+	if (error == 0)
+		error = write_word(descriptor, interval_bytes, offset);
 	if (error == 0)
 		*ret_was = was;
 	return error;

@@ -46,9 +46,10 @@ bool hm_ledger_is_damaged(const struct hm_snapshot *snapshot);
 
 /*
  * Tells the process with which mean interval to sample from now on; *ret_was is the one in force so far.
- * Returns 0 or a negative errno; -EBADMSG where the file is too short to have one.
+ * asleep_bytes: what is live of what it allocated asleep is at most so much, where this wakes it; 0: not
+ * known.  Returns 0 or a negative errno; -EBADMSG where the file is too short to have one.
  */
-int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t *ret_was);
+int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t asleep_bytes, uint64_t *ret_was);
 
 /*
  * Tells the process to write its profile itself when it ends, in place of leaving the ledger to somebody.

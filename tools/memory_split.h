@@ -13,6 +13,10 @@
  *	stacks          of the threads that there are
  *	files           programs and libraries with their static data, mapped files, shared memory
  *	own             the library, its ledger and its tables (own_ranges of the ledger)
+ *	not recorded    what may be live blocks of which no sample tells: allocated asleep, in the process
+ *	                that this one was forked from, or without room in the ledger.  How many bytes at most
+ *	                the ledger says, nobody knows where: so many are taken from what else would be kept by
+ *	                the allocator, and then from what would be anonymous memory
  *
  *
  * Which mappings hold malloc'd blocks
@@ -54,6 +58,7 @@ enum hm_memory_part {
 	HM_MEMORY_STACKS,
 	HM_MEMORY_FILES,
 	HM_MEMORY_OWN,
+	HM_MEMORY_UNRECORDED,
 	HM_MEMORY_PARTS,
 };
 
@@ -77,6 +82,12 @@ struct hm_memory_split {
 	double live_touched_bytes;
 	/* What the estimate has more than the mappings hold: parts_bytes[HM_MEMORY_LIVE] was cut to fit. */
 	double clipped_bytes;
+	/* All of the mappings that hold malloc'd blocks, whatever is known of what is in them. */
+	uint64_t heap_bytes;
+	/* What may be live of which no sample tells, at most; UINT64_MAX: nobody knows. */
+	uint64_t unrecorded_bytes;
+	/* Anonymous memory that cannot be that. */
+	uint64_t surely_mapped_bytes;
 	uint64_t inferred_bytes; /* of the heap: blocks that were not sampled, with mappings of their own */
 	bool has_pages; /* pagemap could be read; where not, mappings of several owners are the first's */
 	const char *allocator; /* "glibc", "jemalloc", ...; static text */

@@ -162,6 +162,7 @@ static void add_samples(struct hm_sites *sites, const struct hm_view *view, stru
 
 		struct hm_site *const site = &sites->entries[sites->count - 1];
 
+		site->is_dropped = strcmp(site->name, "[dropped]") == 0;
 		hm_view_add(&site->figures, figures);
 		hm_view_add(&sites->total.figures, figures);
 		if (view->stack_units == NULL)

@@ -26,6 +26,7 @@ enum {
 struct hm_site {
 	char *name; /* owned; "insert < handle_request < serve" */
 	struct hm_view_figures figures;
+	bool is_dropped;                  /* "[dropped]": what is live of it is not known (proto/ledger.h) */
 	double bands_bytes[HM_BANDS_MAX]; /* in use, by age: struct hm_sites */
 	/* Between the two looks.  Zero where there was one. */
 	double look_alloc_bytes;

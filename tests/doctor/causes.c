@@ -3,7 +3,7 @@
  * Programs whose memory is high for a known cause.
  *
  *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
- *	       undumpable
+ *	       undumpable | prefork
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -277,6 +277,31 @@ static void undumpable(void)
 		;
 }
 
+/* A parent that builds and a child that works: it has all that the parent has, and little of its own. */
+static void prefork(void)
+{
+	enum { COUNT = 128 * 1024 };
+	static void *blocks[COUNT];
+	int ends[2];
+
+	build_table(blocks, COUNT);
+	if (pipe(ends) != 0)
+		abort();
+
+	const pid_t child = fork();
+
+	if (child == 0) {
+		char byte;
+
+		sink = touched(MIB); /* a sample at any rate: it has a ledger */
+		(void)close(ends[1]);
+		_exit((int)read(ends[0], &byte, 1)); /* until the parent ends */
+	}
+	ready("child", (uint64_t)child);
+	while (go_on(1000))
+		;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -294,6 +319,7 @@ int main(int argc, char **argv)
 		{ "untouched", untouched },
 		{ "mixed", mixed },
 		{ "undumpable", undumpable },
+		{ "prefork", prefork },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

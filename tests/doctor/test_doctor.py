@@ -28,7 +28,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 RATE = 64 * KIB
 SIGMAS = 5  # that an estimate may be off
 PARTS = ("live heap", "kept by the allocator", "other anonymous memory", "thread stacks", "files and code",
-         "heapmark itself")
+         "heapmark itself", "not recorded")
 UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 
 
@@ -55,7 +55,7 @@ class Screen:
         self.verdict = (re.findall(r"^verdict +([\w ]+):", text, re.MULTILINE) or [""])[0]
 
     def split(self):
-        return [self.sizes.get(part, math.nan) for part in PARTS]
+        return [self.sizes.get(part, 0 if part == "not recorded" else math.nan) for part in PARTS]
 
 
 def resident_bytes(pid):
@@ -74,18 +74,19 @@ def wait_for_rest(pid, running_count=0):
 class Program:
     """A program of ours under the library, which has said that it is ready."""
 
-    def __init__(self, place, command, preload="", rate=RATE):
+    def __init__(self, place, command, preload="", rate=RATE, **extra):
         self.process = place.start(*command, LD_PRELOAD=f"{LIBRARY} {preload}".strip(), HEAPMARK_RATE=str(rate),
-                                   HEAPMARK_DIR=place.path)
+                                   HEAPMARK_DIR=place.path, **extra)
         self.pid = self.process.pid
         line = self.process.stdout.readline().decode()
         if not line.startswith("ready"):
             raise RuntimeError(f"{command} said {line!r}: {self.process.stderr.read()!r}")
         self.figures = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
 
-    def examine(self, place, **extra):
-        status, text, errors = place.run("doctor", str(self.pid), **extra)
-        equal(f"{place.name}: exit status", (status, errors), (0, ""))
+    def examine(self, place, pid=None, said="", **extra):
+        status, text, errors = place.run("doctor", str(pid or self.pid), **extra)
+        equal(f"{place.name}: exit status", status, 0)
+        contains(f"{place.name}: warnings", errors, said or "^$")
         return Screen(text)
 
     def end(self):
@@ -98,12 +99,12 @@ def near(name, size, expected, slack=0.0):
     check(name, abs(size - expected) <= deviation, f"{size / MIB:.2f} MiB for {expected / MIB:.2f} +- {deviation / MIB:.2f}")
 
 
-def each_allocator(place, cause, seconds=0.0, at_rest=False):
+def each_allocator(place, cause, seconds=0.0, at_rest=False, rate=RATE):
     """Runs the cause under each allocator, and yields what doctor says of it, once all of it sleeps if at_rest."""
     for allocator, file in ALLOCATORS.items():
         inner = common.Place(place.path, allocator)
         inner.name = f"{cause}, {allocator}"
-        program = Program(inner, [CAUSES, cause], file)
+        program = Program(inner, [CAUSES, cause], file, rate)
         if at_rest:
             wait_for_rest(program.pid)
         time.sleep(seconds)  # for ages: nothing is asserted of how long it was
@@ -184,6 +185,68 @@ def test_mmap(place):
         mapped = screen.sizes["other anonymous memory"]
         check(f"{name}: what was mapped", abs(mapped - program.figures["mapped"]) <= 0.01 * mapped, screen.text)
         check(f"{name}: the block", abs(screen.sizes["live heap"] - 16 * MIB) <= MIB, screen.text)
+
+
+def test_asleep(place):
+    """What was allocated asleep is neither free nor mapped: nobody knows."""
+    for name, program, screen, resident in each_allocator(place, "retention", rate=0):
+        equal(f"{name}: verdict", screen.verdict, "unknown")
+        adds_up(name, screen, resident)
+        contains(f"{name}: said", screen.text, r"\]  asleep: nothing is recorded$")
+        contains(f"{name}: what to type", screen.text, rf"^next +heapmark rate {program.pid} 64K ")
+        check(f"{name}: not recorded", screen.sizes["not recorded"] >= program.figures["live"], screen.text)
+        place.run("rate", "-q", str(program.pid), "64K")
+        screen = program.examine(place)
+        equal(f"{name}: woken: verdict", screen.verdict, "unknown")
+        lacks(f"{name}: woken: said", screen.text, r"asleep: nothing is recorded$")
+    program = Program(place, [CAUSES, "retention"], rate=0)
+    with Server(place, str(program.pid)) as server:
+        lacks("metrics: what is free is not known", server.text("/metrics")[1], "^heapmark_allocator_free_bytes")
+    program.end()
+
+
+def test_woken(place):
+    """A leak that is woken is seen to be one, by what it does from then on."""
+    program = Program(place, [CAUSES, "leak"], rate=0)
+    wait_until(lambda: resident_bytes(program.pid) >= 64 * MIB)
+    place.run("rate", "-q", str(program.pid), str(RATE))
+    verdicts = []
+
+    def is_leak():
+        verdicts.append(program.examine(place).verdict)
+        return verdicts[-1] == "leak"
+
+    wait_until(is_leak)
+    lacks("never of what is not known", " ".join(verdicts), "fragmentation|mmap")
+    equal("dump", place.run("dump", "-q", "-o", "p.pb.gz", str(program.pid))[0], 0)
+    program.end()
+    equal("its profile", Screen(place.run("doctor", "p.pb.gz")[1]).verdict, "leak")
+
+
+def test_inherited(place):
+    """What a fork child has of its parent is not in its ledger, and is not free either."""
+    for allocator, file in ALLOCATORS.items():
+        program = Program(place, [CAUSES, "prefork"], file)
+        child = program.figures["child"]
+        wait_until(lambda pid=child: place.run("doctor", str(pid))[0] == 0)
+        screen = program.examine(place, child)
+        equal(f"{allocator}: verdict", screen.verdict, "unknown")
+        adds_up(allocator, screen, resident_bytes(child))
+        contains(f"{allocator}: said", screen.text, "by the process that this one was forked from")
+        contains(f"{allocator}: what to type", screen.text, rf"^next +heapmark doctor {program.pid} says ")
+        program.end()
+
+
+def test_full_ledger(place):
+    """What had no room in the ledger may be live."""
+    program = Program(place, [CAUSES, "retention"], rate=1, HEAPMARK_MAX="2M")
+    screen = program.examine(place, said="samples without room")
+    equal("verdict", screen.verdict, "unknown")
+    adds_up("full", screen, resident_bytes(program.pid), own_max=16 * MIB)  # a ledger for 65,536 samples
+    contains("said", screen.text, "when there was no room in the ledger")
+    contains("what to type", screen.text, r"^next +start it with a larger HEAPMARK_MAX ")
+    lacks("what is not known to be freed does not churn", screen.text, r"/s .*\[dropped\]")
+    program.end()
 
 
 def test_threads(place):
@@ -314,7 +377,7 @@ def test_killed_busy(place):
     program.process.kill()
     program.process.communicate()
     text = place.run("doctor", place.file("*.ledger"))[1]
-    recorded = re.search(r"recorded for ([\d.]+)(m?s)", text)
+    recorded = re.search(r"recorded for at least ([\d.]+)(m?s)", text)
     check("recorded for", recorded[2] == "s" and float(recorded[1]) >= 4, text)
     equal("verdict", Screen(text).verdict, "churn")
 

@@ -275,6 +275,45 @@ static void test_split_other_allocator(void)
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 2 * MIB);
 }
 
+static struct hm_memory_split split_with(struct hm_snapshot snapshot)
+{
+	struct hm_mapping entries[] = { named(anonymous(0x200000, MIB, 10 * KIB), "[heap]", 0),
+					anonymous(place, MIB, 30 * KIB) };
+	const struct hm_mappings mappings = { .entries = entries, .count = 2, .resident_bytes = 40 * KIB };
+	struct hm_memory_split split;
+
+	hm_memory_split(0, &mappings, &snapshot, NULL, 0, &split);
+	CHECK_EQ(split.heap_bytes, 10 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT] + split.parts_bytes[HM_MEMORY_ANONYMOUS] +
+			 split.parts_bytes[HM_MEMORY_UNRECORDED],
+		 40 * KIB);
+	return split;
+}
+
+/* What no sample tells of is neither free nor surely not malloc's; no more than there can be of it. */
+static void test_split_unrecorded(void)
+{
+	struct hm_snapshot_stack stacks[] = {
+		{ .kind = HM_STACK_ORDINARY, .alloc.bytes_fixed = (uint64_t)MIB << HM_BYTES_FRACTION_BITS },
+		{ .kind = HM_STACK_DROPPED, .alloc.bytes_fixed = 3 * KIB << HM_BYTES_FRACTION_BITS },
+	};
+	struct hm_memory_split split = split_with((struct hm_snapshot){ .stacks = stacks, .stack_count = 2 });
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_UNRECORDED], 3 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 7 * KIB);
+	CHECK_EQ(split.surely_mapped_bytes, 27 * KIB);
+
+	split = split_with((struct hm_snapshot){ .inherited_bytes = 8 * KIB, .asleep_bytes = 4 * KIB });
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_UNRECORDED], 12 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 0);
+	CHECK_EQ(split.surely_mapped_bytes, 18 * KIB);
+
+	split = split_with((struct hm_snapshot){ .inherited_bytes = KIB, .asleep_bytes = UINT64_MAX });
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_UNRECORDED], 40 * KIB);
+	CHECK_EQ(split.surely_mapped_bytes, 0);
+	CHECK_EQ(split.unrecorded_bytes, UINT64_MAX);
+}
+
 /* --- The diagnosis ------------------------------------------------------------------------------------- */
 
 /* One place, of which there are these figures, and a process of 100 MiB. */
@@ -461,6 +500,7 @@ static const struct diagnosis_case diagnosis_cases[] = {
 	  0 },
 	{ "holes", HM_VERDICT_FRAGMENTATION, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 80, 0, 0, 15 }, 60, 0 },
 	{ "few holes", HM_VERDICT_HEALTHY, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 32, 31, 0, 32 }, 60, 0 },
+	{ "not recorded", HM_VERDICT_UNKNOWN, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 5, 0, 5, 0, 80 }, 60, 0 },
 	{ "mapped", HM_VERDICT_MMAP, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 80, 0, 10 }, 60, 0 },
 	{ "stacks", HM_VERDICT_THREADS, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 5, 70, 15 }, 60, 0 },
 	{ "small all over", HM_VERDICT_HEALTHY, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 7, 0, 0, 1 }, 60, 0 },
@@ -489,6 +529,7 @@ static struct hm_diagnosis diagnose(const struct diagnosis_case *of, struct hm_s
 		split.parts_bytes[part] = (uint64_t)(of->parts_mib[part] * MIB);
 		split.resident_bytes += split.parts_bytes[part];
 	}
+	split.surely_mapped_bytes = split.parts_bytes[HM_MEMORY_ANONYMOUS];
 
 	const struct hm_evidence evidence = {
 		.sites = sites,
@@ -645,6 +686,7 @@ int main(void)
 	test_split_clips();
 	test_split_own_and_stacks();
 	test_split_other_allocator();
+	test_split_unrecorded();
 	test_diagnosis();
 	test_diagnosis_of_profile();
 	test_thread_page();
