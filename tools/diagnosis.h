@@ -11,12 +11,17 @@
  *	               - has live objects from every quarter of the time since recording began, half of an
  *	                 even share or more in each: what is freed in time, or was built once, leaves quarters
  *	                 empty (of a profile: from every band of its ages that takes a tenth of the time or
- *	                 more);
+ *	                 more).  Or, where it surely grows between the two looks, from every quarter of the
+ *	                 time since its oldest was allocated, 4 s ago or more: it began late;
  *	               - holds a twentieth of what is live, and 16 samples or more: then a quarter with half of
- *	                 its share is no accident of sampling;
- *	               - did not free, between the two looks, half or more of what it allocated then or, where
- *	                 that is more, grows by in that time on average: a queue or a cache that replaces what
- *	                 it holds, one for one, does, and so does what is replaced by another place;
+ *	                 its share is no accident of sampling.  All places that do not are judged together, as
+ *	                 if they were one;
+ *	               - did not free, between the two looks, of what was there at the first, half or more of
+ *	                 what it got then and kept or, where that is more, grows by in that time on average: a
+ *	                 queue or a cache that replaces what it holds, one for one, does, and so does what is
+ *	                 replaced by another place;
+ *	               - has ever freed less than half of what it holds, or surely grows, or its ages are surely
+ *	                 not those of what is replaced (below);
  *	               and recording began 4 s ago or more: all ages look alike in a program that starts.
  *	retention      The live heap is large, and places that keep 40 % or more of all they ever allocated
  *	               hold half of it: structures that were built and stay.  One that doubles when it is full
@@ -34,6 +39,19 @@
  *	mmap           Other anonymous memory is large, even if all that was not recorded were part of it.
  *	threads        Thread stacks are large.
  *	healthy        None of these.
+ *
+ * Surely
+ * ------
+ * It surely grows, where the growth G between the looks is half of the average or more, and twice its
+ * standard deviation (sites.c): of what keeps its size, one in 44 seems to.
+ *
+ * What is replaced, at random or oldest first, and has freed x times of what it holds in the time T: at a
+ * hazard that is the same for all of it, h, it frees h times what it holds in a second, so x <= h T, and of
+ * what it holds exp(-h b) <= exp(-x b/T) is older than b.  Where older ones are freed first, less.  Of a leak,
+ * 1 - b/T is, which is more where x > 1 and b small.  So the ages are surely not those of what is replaced,
+ * where for some boundary b between bands the part that is older is more than exp(-x b/T) by 5 % and by twice
+ * its standard deviation.  With n samples that has the variance p (1 - p)/n, and exp(-x b/T) =: q the variance
+ * (q x b/T)^2/n, for the n in x.
  */
 #ifndef HM_TOOLS_DIAGNOSIS_H
 #define HM_TOOLS_DIAGNOSIS_H
@@ -70,8 +88,12 @@ struct hm_diagnosis {
 	enum hm_verdict verdict;
 	const struct hm_site *site; /* the place that weighs most, of leak, retention, churn; else NULL */
 	double bytes;               /* what the cause holds; of churn: bytes a second */
+	double bytes_per_second;    /* of a leak: by how much it grows */
 	size_t site_count;          /* places that leak, or retain */
 };
+
+/* "Large", as above. */
+bool hm_memory_is_large(const struct hm_memory_split *split, enum hm_memory_part part);
 
 struct hm_diagnosis hm_diagnose(const struct hm_evidence *evidence);
 

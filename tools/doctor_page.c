@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -388,26 +389,41 @@ static void print_site_name(const struct hm_site *site)
 		print_printable(site->name);
 }
 
+/* What the second between the looks says of all that is live. */
+static const char *growth_text(const struct hm_doctor *doctor, char *ret_text, size_t text_bytes)
+{
+	const struct hm_site *const total = &doctor->sites.total;
+
+	if (!(doctor->look_seconds > 0))
+		return "; whether it grows can only be seen in a process that runs and records";
+	if (total->look_growth_bytes <= hm_half_width(fmax(total->look_growth_variance, 0)))
+		return ", and did not grow while it was looked at";
+	(void)snprintf(ret_text, text_bytes, ", though what is live grew by %s/s while it was looked at",
+		       hm_show_bytes(total->look_growth_bytes / doctor->look_seconds).text);
+	return ret_text;
+}
+
 static void print_reason(const struct hm_doctor *doctor)
 {
 	const struct hm_diagnosis *const diagnosis = &doctor->diagnosis;
 	const struct hm_shown shown = hm_show_bytes(diagnosis->bytes);
 	const char *const bytes = shown.text;
+	char growth[128];
 
 	switch (diagnosis->verdict) {
 	case HM_VERDICT_LEAK:
-		(void)printf(
-			"%s of objects of every age is not freed, %s/s since recording began: a leak, or "
-			"what is still filling, in %zu place%s; most in ",
-			bytes, hm_show_bytes(diagnosis->bytes / doctor->sites.recorded_seconds).text,
-			diagnosis->site_count, plural(diagnosis->site_count));
+		(void)printf("%s of objects of every age is not freed, %s/s %s: a leak, or what is still "
+			     "filling, in %zu place%s; most in ",
+			     bytes, hm_show_bytes(diagnosis->bytes_per_second).text,
+			     doctor->later.woken_realtime_ns != 0 ? "since it was woken"
+								  : "since recording began",
+			     diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_RETENTION:
-		(void)printf(
-			"%s is held by what was built and stays, and does not grow steadily, in %zu place%s; "
-			"most in ",
-			bytes, diagnosis->site_count, plural(diagnosis->site_count));
+		(void)printf("%s is held by what was built and stays, in %zu place%s%s; most in ", bytes,
+			     diagnosis->site_count, plural(diagnosis->site_count),
+			     growth_text(doctor, growth, sizeof(growth)));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_CHURN:

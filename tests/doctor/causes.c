@@ -3,7 +3,7 @@
  * Programs whose memory is high for a known cause.
  *
  *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
- *	       undumpable | prefork
+ *	       undumpable | prefork | forgetful | random
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -73,6 +73,26 @@ static void leak(void)
 	while (go_on(PAUSE_MS))
 		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
 			leak_block();
+}
+
+/* Frees three of four at once, at the place where it forgets the fourth. */
+SITE static void use_block(unsigned int number)
+{
+	void *const block = touched(LEAK_BLOCK);
+
+	sink = block;
+	if (number % 4 != 0)
+		free(block);
+}
+
+static void forgetful(void)
+{
+	enum { BLOCKS_AT_ONCE = 64 }; /* 6 MiB/s are forgotten */
+
+	ready("block", LEAK_BLOCK);
+	for (unsigned int number = 0; go_on(PAUSE_MS);)
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			use_block(number++);
 }
 
 SITE static void churn_block(void)
@@ -221,6 +241,27 @@ static void fifo(void)
 	replace(blocks);
 }
 
+/* A cache that replaces what it holds at random: there are some of every age, the fewer the older. */
+static void replace_at_random(void)
+{
+	enum { AT_ONCE = 4 * CACHE_AT_ONCE }; /* 26 MiB/s of 64 MiB */
+	static void *blocks[CACHE_COUNT];
+	uint64_t state = 1;
+
+	for (size_t i = 0; i < CACHE_COUNT; i++)
+		blocks[i] = touched(CACHE_BLOCK);
+	ready("live", (uint64_t)CACHE_COUNT * CACHE_BLOCK);
+	while (go_on(PAUSE_MS)) {
+		for (int i = 0; i < AT_ONCE; i++) {
+			state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
+			void **const block = &blocks[(state >> 33) % CACHE_COUNT];
+
+			free(*block);
+			*block = touched(CACHE_BLOCK);
+		}
+	}
+}
+
 static void untouched(void)
 {
 	const size_t bytes = (size_t)1 << 30;
@@ -320,6 +361,8 @@ int main(int argc, char **argv)
 		{ "mixed", mixed },
 		{ "undumpable", undumpable },
 		{ "prefork", prefork },
+		{ "forgetful", forgetful },
+		{ "random", replace_at_random },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -523,6 +524,9 @@ static struct hm_diagnosis diagnose(const struct diagnosis_case *of, struct hm_s
 	}
 	site->look_alloc_bytes = of->look_alloc_mib * MIB;
 	site->look_freed_bytes = of->look_freed_mib * MIB;
+	/* what is freed was there before */
+	site->look_new_bytes = site->look_alloc_bytes;
+	site->look_growth_bytes = site->look_alloc_bytes - site->look_freed_bytes;
 	sites->total = *site;
 	sites->recorded_seconds = of->seconds;
 	for (int part = 0; part < HM_MEMORY_PARTS; part++) {
@@ -583,6 +587,155 @@ static void test_diagnosis_of_profile(void)
 	sites.band_count = 0;
 	sites.recorded_seconds = 0; /* not known when it began: neither ages nor rates say anything */
 	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_HEALTHY);
+}
+
+/* One place of 50 MiB that has freed `times` of that, recorded for a minute, with so many samples. */
+static struct hm_site site_that_freed(double times, double samples)
+{
+	const double inuse_bytes = 50 * MIB;
+
+	return (struct hm_site){
+		.figures = { .alloc_bytes = inuse_bytes * (1 + times),
+			     .inuse_bytes = inuse_bytes,
+			     .inuse_variance = samples > 0 ? inuse_bytes * inuse_bytes / samples : 0 },
+	};
+}
+
+static bool is_leak_in_bands(const struct hm_site *site, const double *bands_part, uint32_t band_count,
+			     double look_seconds)
+{
+	struct hm_site entry = *site;
+	struct hm_sites sites = {
+		.entries = &entry,
+		.count = 1,
+		.total = *site,
+		.recorded_seconds = 60,
+		.band_count = band_count,
+	};
+
+	memcpy(sites.bands_part, bands_part, band_count * sizeof(bands_part[0]));
+	return hm_diagnose(&(struct hm_evidence){ .sites = &sites, .look_seconds = look_seconds }).verdict ==
+	       HM_VERDICT_LEAK;
+}
+
+static const double quarters[] = { 0.25, 0.25, 0.25, 0.25 };
+static const double labels_of_a_minute[] = { 1.0 / 60, 9.0 / 60, 50.0 / 60 };
+
+/* Filled at once and replaced at random since: what is older than b is exp(-x b/T) of it. */
+static struct hm_site site_replaced(double times, double samples, const double *bands_part,
+				    uint32_t band_count)
+{
+	struct hm_site site = site_that_freed(times, samples);
+	double start = 0;
+
+	for (uint32_t band = 0; band < band_count; band++) {
+		const double end = band + 1 < band_count ? exp(-times * (start + bands_part[band])) : 0;
+
+		site.bands_bytes[band] = (exp(-times * start) - end) * site.figures.inuse_bytes;
+		start += bands_part[band];
+	}
+	return site;
+}
+
+static struct hm_site site_leaking(double times, double samples, const double *bands_part,
+				   uint32_t band_count)
+{
+	struct hm_site site = site_that_freed(times, samples);
+
+	for (uint32_t band = 0; band < band_count; band++)
+		site.bands_bytes[band] = bands_part[band] * site.figures.inuse_bytes;
+	return site;
+}
+
+/* Of a file: a cache, however long it runs, is no leak; a place that frees what it does not leak is one. */
+static void test_diagnosis_of_replaced(void)
+{
+	for (int tenths = 1; tenths <= 100; tenths++) {
+		const double times = tenths / 10.0;
+		struct hm_site site = site_replaced(times, 0, quarters, 4);
+
+		CHECK(!is_leak_in_bands(&site, quarters, 4, 0));
+		site = site_replaced(times, 0, labels_of_a_minute, 3);
+		CHECK(!is_leak_in_bands(&site, labels_of_a_minute, 3, 0));
+		/* in between a cache may have such ages */
+		site = site_leaking(times, 1000, quarters, 4);
+		if (times < 0.5 || times >= 1.5)
+			CHECK(is_leak_in_bands(&site, quarters, 4, 0));
+	}
+
+	struct hm_site site = site_leaking(3, 100, labels_of_a_minute, 3);
+
+	CHECK(is_leak_in_bands(&site, labels_of_a_minute, 3, 0));
+	site = site_leaking(3, 16, labels_of_a_minute, 3);
+	CHECK(!is_leak_in_bands(&site, labels_of_a_minute, 3, 0)); /* by chance */
+}
+
+/* Of a process: what it gets and keeps in the second, against what it frees of what it had. */
+static void test_diagnosis_of_partial_leak(void)
+{
+	struct hm_site site = site_leaking(1, 100, quarters, 4);
+
+	site.look_alloc_bytes = 3 * MIB;
+	site.look_freed_bytes = 2 * MIB; /* at once, but for a little */
+	site.look_new_bytes = 1.1 * MIB;
+	site.look_growth_bytes = 1.0 * MIB;
+	site.look_growth_variance = pow(0.4 * MIB, 2);
+	CHECK(is_leak_in_bands(&site, quarters, 4, 1));
+	site.look_growth_variance = pow(0.6 * MIB, 2); /* within its noise */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.look_growth_variance = 0;
+	site.look_new_bytes = 3 * MIB; /* of which as much was freed before that it had */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.look_new_bytes = 0.4 * MIB;
+	site.look_growth_bytes = 0.4 * MIB; /* less than half of what it grew by until now */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+}
+
+/* One that began late has its own quarters, if it is seen to grow. */
+static void test_diagnosis_of_late_leak(void)
+{
+	struct hm_site site = site_that_freed(0, 0);
+
+	site.bands_bytes[0] = site.figures.inuse_bytes;
+	for (int quarter = 0; quarter < 4; quarter++)
+		site.quarters_bytes[quarter] = site.figures.inuse_bytes / 4;
+	site.oldest_seconds = 10;
+	site.look_new_bytes = 5 * MIB;
+	site.look_growth_bytes = 5 * MIB;
+	CHECK(is_leak_in_bands(&site, quarters, 4, 1));
+	site.oldest_seconds = 3.9;
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.oldest_seconds = 10;
+	site.look_new_bytes = 0;
+	site.look_growth_bytes = 0;
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+}
+
+/* Too little of each, and plain of all of them. */
+static void test_diagnosis_of_many_places(void)
+{
+	enum { PLACES = 64 };
+	struct hm_site entries[PLACES];
+	struct hm_sites sites = {
+		.entries = entries, .count = PLACES, .recorded_seconds = 60, .band_count = HM_BANDS_OF_LEDGER
+	};
+
+	for (size_t i = 0; i < PLACES; i++) {
+		entries[i] = site_leaking(0, 5, quarters, 4);
+		hm_view_add(&sites.total.figures, &entries[i].figures);
+	}
+	memcpy(sites.bands_part, quarters, sizeof(quarters));
+
+	const struct hm_evidence evidence = { .sites = &sites, .look_seconds = 1 };
+	struct hm_diagnosis diagnosis = hm_diagnose(&evidence);
+
+	CHECK_EQ(diagnosis.verdict, HM_VERDICT_LEAK);
+	CHECK_EQ(diagnosis.site_count, PLACES);
+	CHECK(diagnosis.bytes == sites.total.figures.inuse_bytes);
+	CHECK(fabs(diagnosis.bytes_per_second * 60 - diagnosis.bytes) < 1);
+	for (size_t i = 0; i < PLACES; i++)
+		entries[i].look_growth_bytes = -(double)MIB; /* given back */
+	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_RETENTION);
 }
 
 /* --- Threads ------------------------------------------------------------------------------------------- */
@@ -689,6 +842,10 @@ int main(void)
 	test_split_unrecorded();
 	test_diagnosis();
 	test_diagnosis_of_profile();
+	test_diagnosis_of_replaced();
+	test_diagnosis_of_partial_leak();
+	test_diagnosis_of_late_leak();
+	test_diagnosis_of_many_places();
 	test_thread_page();
 	return check_result();
 }
