@@ -389,6 +389,17 @@ static void print_site_name(const struct hm_site *site)
 		print_printable(site->name);
 }
 
+/* What a leak or retention holds: more may be live than is resident. */
+static void print_held(const struct hm_doctor *doctor)
+{
+	const double bytes = doctor->diagnosis.bytes;
+	const double resident_bytes = (double)doctor->split.parts_bytes[HM_MEMORY_LIVE];
+
+	(void)printf("%s", hm_show_bytes(bytes).text);
+	if (doctor->has_split && bytes - hm_half_width(doctor->split.live_variance) > 1.01 * resident_bytes)
+		(void)printf(", of which no more than %s is resident,", hm_show_bytes(resident_bytes).text);
+}
+
 /* What the second between the looks says of all that is live. */
 static const char *growth_text(const struct hm_doctor *doctor, char *ret_text, size_t text_bytes)
 {
@@ -412,16 +423,18 @@ static void print_reason(const struct hm_doctor *doctor)
 
 	switch (diagnosis->verdict) {
 	case HM_VERDICT_LEAK:
-		(void)printf("%s of objects of every age is not freed, %s/s %s: a leak, or what is still "
+		print_held(doctor);
+		(void)printf(" of objects of every age is not freed, %s/s %s: a leak, or what is still "
 			     "filling, in %zu place%s; most in ",
-			     bytes, hm_show_bytes(diagnosis->bytes_per_second).text,
+			     hm_show_bytes(diagnosis->bytes_per_second).text,
 			     doctor->later.woken_realtime_ns != 0 ? "since it was woken"
 								  : "since recording began",
 			     diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_RETENTION:
-		(void)printf("%s is held by what was built and stays, in %zu place%s%s; most in ", bytes,
+		print_held(doctor);
+		(void)printf(" is held by what was built and stays, in %zu place%s%s; most in ",
 			     diagnosis->site_count, plural(diagnosis->site_count),
 			     growth_text(doctor, growth, sizeof(growth)));
 		print_site_name(diagnosis->site);

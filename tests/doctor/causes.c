@@ -3,7 +3,7 @@
  * Programs whose memory is high for a known cause.
  *
  *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
- *	       undumpable | prefork | forgetful | random
+ *	       undumpable | prefork | forgetful | random | reserved
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -272,6 +272,18 @@ static void untouched(void)
 		;
 }
 
+/* Blocks too small to be looked up page by page, of which only the heads are written. */
+static void reserved(void)
+{
+	enum { COUNT = 20000, BLOCK = 32 << 10 };
+
+	for (int i = 0; i < COUNT; i++)
+		sink = malloc(BLOCK);
+	ready("live", (uint64_t)COUNT * BLOCK);
+	while (go_on(1000))
+		;
+}
+
 enum { ARENAS = 4, SMALL_COUNT = 64 * 1024, SMALL = 256, LARGE_COUNT = 200, LARGE = 200 << 10 };
 
 static void *volatile small_blocks[ARENAS][SMALL_COUNT];
@@ -363,6 +375,7 @@ int main(int argc, char **argv)
 		{ "prefork", prefork },
 		{ "forgetful", forgetful },
 		{ "random", replace_at_random },
+		{ "reserved", reserved },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

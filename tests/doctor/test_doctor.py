@@ -286,6 +286,16 @@ def test_untouched(place):
         equal(f"{name}: verdict", screen.verdict, "healthy")
 
 
+def test_reserved(place):
+    """What is live and not resident is not said to be held in memory."""
+    program = Program(place, [CAUSES, "reserved"])
+    screen = program.examine(place)
+    adds_up("reserved", screen, resident_bytes(program.pid))
+    contains("said", screen.text, r"^verdict +retention: 6\d\d MiB, of which no more than \S+ MiB is resident, is held by ")
+    check("more is live than resident", resident_bytes(program.pid) <= program.figures["live"] / 2, screen.text)
+    program.end()
+
+
 def test_mixed(place):
     """Arenas of threads, and blocks with mappings of their own."""
     for name, program, screen, resident in each_allocator(place, "mixed"):
