@@ -414,6 +414,26 @@ static const char *growth_text(const struct hm_doctor *doctor, char *ret_text, s
 	return ret_text;
 }
 
+/* The live heap may be large and well. */
+static void print_healthy(const struct hm_doctor *doctor)
+{
+	const struct hm_memory_split *const split = &doctor->split;
+
+	(void)printf("no leak, retention or churn");
+	if (!doctor->has_split) {
+		(void)printf(" in the heap, as far as a file can tell");
+		return;
+	}
+	for (enum hm_memory_part part = HM_MEMORY_LIVE + 1; part < HM_MEMORY_PARTS; part++) {
+		if (!hm_memory_is_large(split, part))
+			continue;
+		(void)printf("; the largest part of what is resident is %s, %s", hm_memory_part_text(part),
+			     hm_show_bytes((double)split->parts_bytes[part]).text);
+		return;
+	}
+	(void)printf(", and nothing else that is large");
+}
+
 static void print_reason(const struct hm_doctor *doctor)
 {
 	const struct hm_diagnosis *const diagnosis = &doctor->diagnosis;
@@ -465,8 +485,7 @@ static void print_reason(const struct hm_doctor *doctor)
 		print_unrecorded_causes(doctor);
 		break;
 	case HM_VERDICT_HEALTHY:
-		(void)printf("no leak, retention or churn%s",
-			     doctor->has_split ? ", and nothing else that is large" : " in the heap");
+		print_healthy(doctor);
 	}
 }
 

@@ -9,9 +9,10 @@
  *	the heap        the mappings that hold malloc'd blocks; of these, live is what the ledger estimates,
  *	                and kept by the allocator is all else
  *	anonymous       what is left of anonymous memory: mapped by the program itself, stacks of coroutines,
- *	                code made at run time, stacks of threads that have ended and that libc keeps
+ *	                code made at run time, stacks of threads that have ended and that libc keeps; and what
+ *	                is shared without a file: MAP_SHARED, memfd_create, shmget
  *	stacks          of the threads that there are
- *	files           programs and libraries with their static data, mapped files, shared memory
+ *	files           programs and libraries with their static data, mapped files, those of /dev/shm too
  *	own             the library, its ledger and its tables (own_ranges of the ledger)
  *	not recorded    what may be live blocks of which no sample tells: allocated asleep, in the process
  *	                that this one was forked from, or without room in the ledger.  How many bytes at most

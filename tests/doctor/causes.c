@@ -3,7 +3,8 @@
  * Programs whose memory is high for a known cause.
  *
  *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
- *	       undumpable | prefork | forgetful | random | reserved
+ *	       undumpable | prefork | forgetful | random | reserved |
+ *	       shared | file
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -159,6 +160,42 @@ static void map_memory(void)
 	memset(memory, 1, bytes);
 	sink = touched(16 << 20); /* its mapping lies below the large one, and the kernel joins them */
 	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+enum { SHARED = 256 << 20 };
+
+/* Memory that is shared with nobody yet, in each of the ways that need no file. */
+static void map_shared(void)
+{
+	const int file = memfd_create("shared", 0);
+	void *const anonymous =
+		mmap(NULL, SHARED / 2, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *memory = MAP_FAILED;
+
+	if (file >= 0 && ftruncate(file, SHARED / 2) == 0)
+		memory = mmap(NULL, SHARED / 2, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	if (anonymous == MAP_FAILED || memory == MAP_FAILED)
+		abort();
+	memset(anonymous, 1, SHARED / 2);
+	memset(memory, 1, SHARED / 2);
+	ready("mapped", SHARED);
+	while (go_on(1000))
+		;
+}
+
+static void map_file(void)
+{
+	char path[] = "./file.XXXXXX";
+	const int file = mkstemp(path);
+	const char *memory = MAP_FAILED;
+
+	if (file >= 0 && unlink(path) == 0 && ftruncate(file, SHARED) == 0)
+		memory = mmap(NULL, SHARED, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
+	if (memory == MAP_FAILED)
+		abort();
+	ready("mapped", SHARED);
 	while (go_on(1000))
 		;
 }
@@ -376,6 +413,8 @@ int main(int argc, char **argv)
 		{ "forgetful", forgetful },
 		{ "random", replace_at_random },
 		{ "reserved", reserved },
+		{ "shared", map_shared },
+		{ "file", map_file },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

@@ -188,6 +188,25 @@ def test_mmap(place):
         check(f"{name}: the block", abs(screen.sizes["live heap"] - 16 * MIB) <= MIB, screen.text)
 
 
+def test_shared(place):
+    """Memory that is shared without a file is memory."""
+    for name, program, screen, resident in each_allocator(place, "shared"):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped = screen.sizes["other anonymous memory"]
+        check(f"{name}: what was mapped", abs(mapped - program.figures["mapped"]) <= 0.01 * mapped + MIB, screen.text)
+
+
+def test_file(place):
+    """A file in memory is nobody's fault, and is what is large."""
+    program = Program(place, [CAUSES, "file"])
+    screen = program.examine(place)
+    contains("verdict", screen.text,
+             r"^verdict +healthy: no leak, retention or churn; the largest part of what is resident is files and code, 2\d\d MiB$")
+    adds_up("file", screen, resident_bytes(program.pid))
+    program.end()
+
+
 def test_asleep(place):
     """What was allocated asleep is neither free nor mapped: nobody knows."""
     for name, program, screen, resident in each_allocator(place, "retention", rate=0):

@@ -141,6 +141,22 @@ static void test_split_names(void)
 	CHECK_STR(split.allocator, "glibc");
 }
 
+/* Shared memory has the name of a file, and is none. */
+static void test_split_shared(void)
+{
+	struct split_case shared = {
+		.mappings = { named(anonymous(0x1000, MIB, 1 * KIB), "/dev/zero (deleted)", 7),
+			      named(anonymous(0x200000, MIB, 2 * KIB), "/memfd:x (deleted)", 8),
+			      named(anonymous(0x400000, MIB, 4 * KIB), "/SYSV00000000 (deleted)", 9),
+			      named(anonymous(0x600000, MIB, 8 * KIB), "/dev/shm/x", 10) },
+		.mapping_count = 4,
+	};
+	const struct hm_memory_split split = split_of(&shared);
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 7 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_FILES], 8 * KIB);
+}
+
 /* A small block in an arena claims its 64 MiB, and none of what the kernel has joined with them. */
 static void test_split_arena(void)
 {
@@ -834,6 +850,7 @@ int main(void)
 {
 	test_mappings();
 	test_split_names();
+	test_split_shared();
 	test_split_arena();
 	test_split_mapped_blocks();
 	test_split_clips();
