@@ -11,13 +11,16 @@
 #include "tools/thread_report.h"
 #include "tools/view.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 struct hm_doctor {
-	const char *argument; /* borrowed; as the user knows it */
-	pid_t pid;            /* of the process where it runs; else 0 */
-	pid_t hidden_pid;     /* where that is 0: of one that may write the ledger (input.h) */
-	bool is_profile;      /* the argument was a profile, not a ledger */
+	const char *argument;     /* borrowed; as the user knows it */
+	pid_t pid;                /* of the process where it runs; else 0 */
+	bool has_ended_meanwhile; /* it ran when it was first looked at */
+	char left_path[PATH_MAX]; /* then, what it has left: a ledger or a profile; empty: not found */
+	pid_t hidden_pid;         /* where that is 0: of one that may write the ledger (input.h) */
+	bool is_profile;          /* the argument was a profile, not a ledger */
 
 	/* Of a ledger. */
 	struct hm_snapshot earlier; /* of a process that runs: the first look */

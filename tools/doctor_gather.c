@@ -5,8 +5,10 @@
 #include "tools/cli.h"
 #include "tools/ledger.h"
 #include "tools/names_report.h"
+#include "tools/process_usage.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -70,12 +72,35 @@ static void split_memory(struct hm_doctor *doctor)
 	doctor->has_split = true;
 }
 
+/* Whether it has ended since it was first looked at: from then on it is a ledger like others. */
+static bool notice_end(struct hm_doctor *doctor, uint64_t start_ticks)
+{
+	if (start_ticks != 0 && hm_process_start_ticks(doctor->pid) == start_ticks)
+		return false;
+	doctor->pid = 0;
+	doctor->has_ended_meanwhile = true;
+	doctor->has_memory = false;
+	doctor->has_split = false;
+	doctor->look_seconds = 0;
+	hm_threads_done(&doctor->threads);
+	return true;
+}
+
+static void look_at_memory(struct hm_doctor *doctor)
+{
+	doctor->split_error = hm_mappings_read(doctor->pid, true, &doctor->mappings);
+	doctor->has_memory = hm_process_read_memory(doctor->pid, &doctor->memory) == 0;
+	if (doctor->split_error == 0)
+		split_memory(doctor);
+}
+
 /*
  * The order matters: counters, a second of waiting in which the threads are read, counters, and what is
  * resident right after them, so that both are of one moment.
  */
 static int look_at_process(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
 {
+	const uint64_t start_ticks = hm_process_start_ticks(doctor->pid);
 	struct timespec moment;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &moment);
@@ -87,16 +112,17 @@ static int look_at_process(struct hm_doctor *doctor, const struct hm_input *inpu
 		return error;
 	read_threads(doctor);
 	sleep_until(moment);
+
+	const bool has_ended = notice_end(doctor, start_ticks);
+
 	error = take_snapshot(doctor, input, HM_LEDGER_LIVE | HM_LEDGER_AGES, &doctor->later, ret_reason);
-	if (error != 0)
+	if (error != 0 || has_ended)
 		return error;
 	doctor->look_seconds =
 		(double)(doctor->later.realtime_ns - doctor->earlier.realtime_ns) / ns_per_second;
-	doctor->split_error = hm_mappings_read(doctor->pid, true, &doctor->mappings);
-	doctor->has_memory = hm_process_read_memory(doctor->pid, &doctor->memory) == 0;
-	if (doctor->split_error == 0)
-		split_memory(doctor);
-	name_threads(doctor);
+	look_at_memory(doctor);
+	if (!notice_end(doctor, start_ticks))
+		name_threads(doctor);
 	return 0;
 }
 
@@ -115,6 +141,21 @@ static double recorded_seconds_of(const struct hm_snapshot *snapshot)
 	return snapshot->interval_bytes != 0 ? seconds_between(start_ns, snapshot->realtime_ns) : 0;
 }
 
+/* The ledger, where the process could not finish, or the profile that it has written. */
+static void find_what_is_left(struct hm_doctor *doctor, const struct hm_input *input)
+{
+	const size_t length = strlen(input->path) - strlen(HM_LEDGER_SUFFIX);
+	char profile[PATH_MAX];
+
+	if (snprintf(profile, sizeof(profile), "%.*s%s", (int)length, input->path, HM_PROFILE_SUFFIX) >=
+	    (int)sizeof(profile))
+		return;
+	if (access(profile, R_OK) == 0)
+		strcpy(doctor->left_path, profile);
+	else if (access(input->path, R_OK) == 0)
+		strcpy(doctor->left_path, input->path);
+}
+
 static int gather_ledger(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
 {
 	int error = doctor->pid != 0 ? look_at_process(doctor, input, ret_reason)
@@ -128,6 +169,8 @@ static int gather_ledger(struct hm_doctor *doctor, const struct hm_input *input,
 	doctor->is_asleep = doctor->later.interval_bytes == 0;
 	if (doctor->is_asleep)
 		doctor->look_seconds = 0;
+	if (doctor->has_ended_meanwhile)
+		find_what_is_left(doctor, input);
 	doctor->hides_frames =
 		hm_sites_build(&doctor->view, recorded_seconds_of(&doctor->later), &doctor->sites) == 0;
 	hm_sites_add_ages(&doctor->sites, &doctor->later);

@@ -66,7 +66,9 @@ static void print_who(const struct hm_doctor *doctor)
 	else if (profile->period > 1)
 		(void)printf(", one sample per %s", hm_show_bytes((double)profile->period).text);
 	if (doctor->pid == 0)
-		(void)printf("; %s", doctor->is_profile        ? "a profile"
+		(void)printf("; %s", doctor->is_profile ? "a profile"
+				     : doctor->has_ended_meanwhile
+					     ? "the process has ended while it was looked at"
 				     : doctor->hidden_pid != 0 ? "the process cannot be looked at"
 							       : "the process has ended");
 	(void)printf("\n");
@@ -527,7 +529,8 @@ static void print_next_of_unknown(const struct hm_doctor *doctor)
 
 static void print_next(const struct hm_doctor *doctor)
 {
-	char *const argument = hm_shell_quote(doctor->argument);
+	char *const argument =
+		hm_shell_quote(doctor->left_path[0] != '\0' ? doctor->left_path : doctor->argument);
 
 	switch (doctor->diagnosis.verdict) {
 	case HM_VERDICT_LEAK:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -405,6 +406,25 @@ def test_random_cache(place):
         lacks("verdict", program.examine(place).verdict, "leak")
     for verdict in after_the_kill(place, program):
         lacks("verdict of a file", verdict, "leak")
+
+
+def test_ends_meanwhile(place):
+    """A process that ends in doctor's second has ended, and what it left is what to look at."""
+    for name, end, left in (("exit", Program.end, "pb.gz"), ("kill", lambda program: program.process.kill(), "ledger")):
+        inner = common.Place(place.path, name)
+        program = Program(inner, [CAUSES, "retention"])
+        doctor = inner.start(TOOL, "doctor", str(program.pid))
+        wait_until(lambda pid=doctor.pid: "nanosleep" in Path(f"/proc/{pid}/wchan").read_text(encoding="ascii"))
+        os.kill(doctor.pid, signal.SIGSTOP)
+        end(program)
+        program.process.communicate()
+        os.kill(doctor.pid, signal.SIGCONT)
+        status, text, errors = finish(doctor)
+        equal(f"{name}: exit status", (status, errors), (0, ""))
+        equal(f"{name}: verdict", Screen(text).verdict, "retention")
+        contains(f"{name}: said", text, "; the process has ended while it was looked at$")
+        lacks(f"{name}: no threads", text, "^threads")
+        contains(f"{name}: what to type", text, rf"^next +heapmark top --by kept {inner.file('*.' + left)}$")
 
 
 def test_killed(place):
