@@ -408,6 +408,20 @@ def test_random_cache(place):
         lacks("verdict of a file", verdict, "leak")
 
 
+def test_directory(place):
+    """A screen for each: of a process that runs, and of one that has ended."""
+    ended = Program(place, [CAUSES, "retention"])
+    ended.end()
+    program = Program(place, [CAUSES, "retention"])
+    status, text, errors = place.run("doctor", place.path)
+    equal("exit status", (status, errors), (0, ""))
+    equal("verdicts", re.findall(r"^verdict +(\w+):", text, re.MULTILINE), ["retention"] * 2)
+    equal("processes", sorted(map(int, re.findall(r"^doctor_causes\[(\d+)\]", text, re.MULTILINE))),
+          sorted([ended.pid, program.pid]))
+    contains("the one that runs has memory", text, r"^  resident +\S+ MiB ")
+    program.end()
+
+
 def test_ends_meanwhile(place):
     """A process that ends in doctor's second has ended, and what it left is what to look at."""
     for name, end, left in (("exit", Program.end, "pb.gz"), ("kill", lambda program: program.process.kill(), "ledger")):
@@ -478,10 +492,10 @@ def test_profile_of_running(place):
 
 def test_bad_input(place):
     for name, arguments, expected in (
-            ("none", (), "one PID, LEDGER or PROFILE"), ("two", ("1", "2"), "one PID, LEDGER or PROFILE"),
+            ("none", (), "one PID, LEDGER, PROFILE or DIR"), ("two", ("1", "2"), "one PID, LEDGER, PROFILE or DIR"),
             ("no library", (str(os.getpid()),), "runs without libheapmark.so"),
             ("no process", ("4194304",), "no such process"),
-            ("no file", ("nothing.pb.gz",), "No such file"), ("no profile", (CAUSES,), "not a profile"),
+            ("no file", ("nothing.pb.gz",), "No such file"), ("empty", (".",), "no profile or ledger in this directory"), ("no profile", (CAUSES,), "not a profile"),
             ("option", ("--by", "1"), "unknown option")):
         status, output, errors = place.run("doctor", *arguments)
         equal(f"{name}: exit status", (status, output), (2, ""))
