@@ -209,7 +209,13 @@ static int gather_profile(struct hm_doctor *doctor, const struct hm_input *input
 
 bool hm_doctor_end_is_open(const struct hm_doctor *doctor)
 {
-	return !doctor->is_profile && doctor->pid == 0 && !doctor->later.finished;
+	if (!doctor->is_profile)
+		return doctor->pid == 0 && !doctor->later.finished;
+
+	const char *const state = hm_profile_comment_value(&doctor->view.profile, "state");
+
+	/* Of a process that ran, a profile says how much was resident. */
+	return state != NULL && strcmp(state, "finished") != 0 && !doctor->has_memory;
 }
 
 int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struct hm_input *input,

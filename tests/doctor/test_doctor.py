@@ -473,6 +473,17 @@ def test_killed_busy(place):
     equal("verdict", Screen(text).verdict, "churn")
 
 
+def test_killed_idle(place):
+    """Of a process that was killed nobody knows for how long it had done nothing: no rate is made of what it built."""
+    began = time.monotonic()
+    program = Program(place, [CAUSES, "fragmentation"])
+    is_believed = time.monotonic() - began > 3.5  # the machine is so slow that it may have taken 4 s
+    verdicts = after_the_kill(place, program)
+    contains("said", place.run("doctor", "p.pb.gz")[1], r"recorded for at least \S+,")
+    if not is_believed:
+        equal("ledger, profile", verdicts, ["healthy", "healthy"])
+
+
 def test_profile_of_running(place):
     """A profile that was dumped from a process says how much memory that had."""
     program = Program(place, [CAUSES, "mmap"])
