@@ -136,10 +136,14 @@ static bool leaks(const struct hm_evidence *evidence, const struct hm_site *site
 
 	if (!weighs(sites, site) || gives_back(evidence, site))
 		return false;
+
+	const bool is_hardly_freed = freed_times(site) < leak_replaced_part;
+
 	if (has_every_age(sites, site))
-		return freed_times(site) < leak_replaced_part ||
-		       surely_grows(evidence, site, sites->recorded_seconds) || surely_outlives(sites, site);
-	return has_every_age_of_its_own(site) && surely_grows(evidence, site, site->oldest_seconds);
+		return is_hardly_freed || surely_grows(evidence, site, sites->recorded_seconds) ||
+		       surely_outlives(sites, site);
+	return is_hardly_freed && has_every_age_of_its_own(site) &&
+	       surely_grows(evidence, site, site->oldest_seconds);
 }
 
 /* Those that cannot be judged one by one, as one. */
@@ -177,11 +181,19 @@ static bool retains(const struct hm_evidence *evidence, const struct hm_site *si
 	       freed_bytes_per_second * retention_turnover_seconds < site->figures.inuse_bytes;
 }
 
-/* In a second, on average since recording began. */
+/* Whether it began to grow when recording had been going on for long. */
+static bool is_late(const struct hm_sites *sites, const struct hm_site *site)
+{
+	return weighs(sites, site) && !has_every_age(sites, site);
+}
+
+/* In a second, on average since it began to grow. */
 static double growth_of(const struct hm_sites *sites, const struct hm_site *site)
 {
 	double bytes = 0;
 
+	if (is_late(sites, site))
+		return site->oldest_seconds > 0 ? site->figures.inuse_bytes / site->oldest_seconds : 0;
 	for (uint32_t band = 0; band < sites->band_count; band++)
 		bytes += site->bands_bytes[band];
 	return sites->recorded_seconds > 0 ? bytes / sites->recorded_seconds : 0;
@@ -202,6 +214,7 @@ static struct hm_diagnosis sum_of(const struct hm_evidence *evidence,
 			continue;
 		sum.bytes += site->figures.inuse_bytes;
 		sum.bytes_per_second += growth_of(sites, site);
+		sum.is_late |= is_late(sites, site);
 		sum.site_count++;
 		if (sum.site == NULL || site->figures.inuse_bytes > sum.site->figures.inuse_bytes)
 			sum.site = site;

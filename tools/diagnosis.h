@@ -11,8 +11,10 @@
  *	               - has live objects from every quarter of the time since recording began, half of an
  *	                 even share or more in each: what is freed in time, or was built once, leaves quarters
  *	                 empty (of a profile: from every band of its ages that takes a tenth of the time or
- *	                 more).  Or, where it surely grows between the two looks, from every quarter of the
- *	                 time since its oldest was allocated, 4 s ago or more: it began late;
+ *	                 more).  Or, where it surely grows between the two looks and has freed less than half
+ *	                 of what it holds, from every quarter of the time since its oldest was allocated, 4 s
+ *	                 ago or more: it began late (of a queue that has run for long all that is there is
+ *	                 young, too, and by chance it grows in one of 44 looks; but it has freed a lot);
  *	               - holds a twentieth of what is live, and 16 samples or more: then a quarter with half of
  *	                 its share is no accident of sampling.  All places that do not are judged together, as
  *	                 if they were one;
@@ -88,7 +90,8 @@ struct hm_diagnosis {
 	enum hm_verdict verdict;
 	const struct hm_site *site; /* the place that weighs most, of leak, retention, churn; else NULL */
 	double bytes;               /* what the cause holds; of churn: bytes a second */
-	double bytes_per_second;    /* of a leak: by how much it grows */
+	double bytes_per_second;    /* of a leak: by how much it grows, on average since it began */
+	bool is_late;               /* of a leak: that was not when recording began */
 	size_t site_count;          /* places that leak, or retain */
 };
 

@@ -446,12 +446,15 @@ static void print_reason(const struct hm_doctor *doctor)
 	switch (diagnosis->verdict) {
 	case HM_VERDICT_LEAK:
 		print_held(doctor);
-		(void)printf(" of objects of every age is not freed, %s/s %s: a leak, or what is still "
-			     "filling, in %zu place%s; most in ",
-			     hm_show_bytes(diagnosis->bytes_per_second).text,
-			     doctor->later.woken_realtime_ns != 0 ? "since it was woken"
-								  : "since recording began",
-			     diagnosis->site_count, plural(diagnosis->site_count));
+		(void)printf(
+			"%s is not freed, %s/s since %s: a leak, or what is still filling, in %zu place%s; "
+			"most in ",
+			diagnosis->is_late ? "" : " of objects of every age",
+			hm_show_bytes(diagnosis->bytes_per_second).text,
+			diagnosis->is_late                     ? "it began to grow"
+			: doctor->later.woken_realtime_ns != 0 ? "it was woken"
+							       : "recording began",
+			diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_RETENTION:

@@ -4,7 +4,7 @@
  *
  *	causes leak | churn | retention | fragmentation | mmap | threads | cache | fifo | untouched | mixed |
  *	       undumpable | prefork | forgetful | random | reserved |
- *	       shared | file
+ *	       shared | file | late
  *
  * Each sets up, prints "ready" with figures as key=value, goes on as its cause does, and ends when its
  * standard input does.
@@ -71,6 +71,21 @@ static void leak(void)
 	enum { BLOCKS_AT_ONCE = 64 }; /* 25 MiB/s */
 
 	ready("block", LEAK_BLOCK);
+	while (go_on(PAUSE_MS))
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			leak_block();
+}
+
+/* Builds, rests for a while, and leaks then. */
+static void late(void)
+{
+	enum { COUNT = 4096, REST_MS = 4000, BLOCKS_AT_ONCE = 64 };
+
+	for (int i = 0; i < COUNT; i++)
+		sink = touched(LEAK_BLOCK);
+	ready("live", (uint64_t)COUNT * LEAK_BLOCK);
+	if (!go_on(REST_MS))
+		return;
 	while (go_on(PAUSE_MS))
 		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
 			leak_block();
@@ -415,6 +430,7 @@ int main(int argc, char **argv)
 		{ "reserved", reserved },
 		{ "shared", map_shared },
 		{ "file", map_file },
+		{ "late", late },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

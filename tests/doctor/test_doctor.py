@@ -396,6 +396,21 @@ def test_forgetful(place):
     equal("ledger, profile", after_the_kill(place, program), ["leak", "leak"])
 
 
+def test_late(place):
+    """A leak that began when the program had run for a while."""
+    program = Program(place, [CAUSES, "late"])
+    screens = []
+
+    def is_leak():
+        screens.append(program.examine(place))
+        return screens[-1].verdict == "leak"
+
+    wait_until(is_leak)
+    contains("said", screens[-1].text, r"^verdict +leak: \S+ MiB is not freed, \S+ MiB/s since it began to grow: .* most in "
+             r"touched < leak_block < late$")
+    program.end()
+
+
 def test_random_cache(place):
     """It has all ages and frees as much as it gets, which is no leak at any time, nor when it has ended.
 

@@ -722,6 +722,9 @@ static void test_diagnosis_of_late_leak(void)
 	site.oldest_seconds = 3.9;
 	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
 	site.oldest_seconds = 10;
+	site.figures.alloc_bytes = 2 * site.figures.inuse_bytes; /* a queue that happens to grow */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.figures.alloc_bytes = site.figures.inuse_bytes;
 	site.look_new_bytes = 0;
 	site.look_growth_bytes = 0;
 	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
