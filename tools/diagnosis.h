@@ -54,6 +54,8 @@
  * where for some boundary b between bands the part that is older is more than exp(-x b/T) by 5 % and by twice
  * its standard deviation.  With n samples that has the variance p (1 - p)/n, and exp(-x b/T) =: q the variance
  * (q x b/T)^2/n, for the n in x.
+ * A place that keeps a cache and frees other blocks at once has not one hazard, and may seem to outlive what is
+ * replaced; of a process the look tells.
  */
 #ifndef HM_TOOLS_DIAGNOSIS_H
 #define HM_TOOLS_DIAGNOSIS_H
