@@ -402,7 +402,8 @@ static void prefork(void)
 		(void)close(ends[1]);
 		_exit((int)read(ends[0], &byte, 1)); /* until the parent ends */
 	}
-	ready("child", (uint64_t)child);
+	printf("ready pid=%d child=%d live=%d\n", (int)getpid(), (int)child, COUNT * 1024);
+	fflush(stdout);
 	while (go_on(1000))
 		;
 }

@@ -253,6 +253,7 @@ def test_inherited(place):
         screen = program.examine(place, child)
         equal(f"{allocator}: verdict", screen.verdict, "unknown")
         adds_up(allocator, screen, resident_bytes(child))
+        near(f"{allocator}: what the parent had", screen.sizes["not recorded"], program.figures["live"])
         contains(f"{allocator}: said", screen.text, "by the process that this one was forked from")
         contains(f"{allocator}: what to type", screen.text, rf"^next +heapmark doctor {program.pid} says ")
         program.end()
