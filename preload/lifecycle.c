@@ -82,8 +82,26 @@ static uint64_t affordable_limit(uint64_t wanted_bytes)
 	return within_share_of(RLIMIT_DATA, within_share_of(RLIMIT_AS, wanted_bytes));
 }
 
+/* What a fork child has of its parent, as that knew at the fork: our copy of its sums is of then. */
+static uint64_t inherited_bytes(void)
+{
+	if (hm_ledger.base == NULL)
+		return UINT64_MAX;
+
+	const struct hm_ledger_header *const parent = hm_ledger_header(&hm_ledger);
+	const uint64_t inuse_bytes = hm_peak_inuse_bytes();
+
+	/* relaxed: statistics; what became of the parent since only makes us more careful */
+	if (atomic_load_explicit(&parent->intervals.slept, memory_order_relaxed) != 0 ||
+	    atomic_load_explicit(&parent->losses[HM_LOSS_LIVE], memory_order_relaxed) != 0 ||
+	    parent->inherited_bytes > UINT64_MAX - inuse_bytes)
+		return UINT64_MAX;
+	return parent->inherited_bytes + inuse_bytes;
+}
+
 /* The settings are those of the parent, where there is one, as they are now: a tool may have changed them. */
-static void fill_header(struct hm_ledger_file *ledger, uint64_t interval_bytes, bool supervised)
+static void fill_header(struct hm_ledger_file *ledger, uint64_t interval_bytes, bool supervised,
+			bool is_fork_child)
 {
 	struct hm_ledger_header *const header = hm_ledger_header(ledger);
 
@@ -94,6 +112,7 @@ static void fill_header(struct hm_ledger_file *ledger, uint64_t interval_bytes, 
 	header->start_ticks = hm_process->start_ticks;
 	header->run_id = image.config.run_id;
 	header->frames_kept_max = image.config.frames_max;
+	header->inherited_bytes = is_fork_child ? inherited_bytes() : 0;
 	memcpy(header->comm, image.comm, sizeof(header->comm));
 	header->executable_unit = hm_ledger_store_string(ledger, image.executable, strlen(image.executable));
 	header->command_unit = hm_ledger_store_string(ledger, image.command, image.command_length);
@@ -144,7 +163,7 @@ static void complain(const char *what_follows, int error)
 }
 
 /* The mapping of a parent's ledger stays: other threads may be reading its settings. */
-static bool create_ledger(void)
+static bool create_ledger(bool is_fork_child)
 {
 	static struct hm_ledger_file fresh; /* of whoever is STARTING; too large for a small thread's stack */
 	const uint64_t interval_bytes = hm_lifecycle_interval_bytes();
@@ -162,7 +181,7 @@ static bool create_ledger(void)
 			 error);
 	if (fresh.base == NULL)
 		return false;
-	fill_header(&fresh, interval_bytes, supervised);
+	fill_header(&fresh, interval_bytes, supervised, is_fork_child);
 	hm_ledger = fresh;
 	return true;
 }
@@ -189,12 +208,11 @@ static void set_token(void)
  * With signals held off, the change of state too: a handler that waits comes as soon as they are let through,
  * and may call exit, or leave by longjmp; the process would be STARTING for good.
  */
-static void start_ledger(void *unused)
+static void start_ledger(void *is_fork_child)
 {
-	(void)unused;
 	hm_process->pid = (uint32_t)getpid();
 	hm_process->start_ticks = hm_process_ticks();
-	if (!create_ledger()) {
+	if (!create_ledger(*(const bool *)is_fork_child)) {
 		set_state(HM_PROCESS_OFF);
 		return;
 	}
@@ -208,9 +226,9 @@ static void start_ledger(void *unused)
 }
 
 /* In every process: the first image, and each fork child of it.  From STARTING to RECORDING or OFF. */
-static void start_process(void)
+static void start_process(bool is_fork_child)
 {
-	hm_own_stack_call(start_ledger, NULL);
+	hm_own_stack_call(start_ledger, &is_fork_child);
 }
 
 static void before_fork(void)
@@ -353,7 +371,8 @@ bool hm_lifecycle_start(void)
 
 	if (claim_start()) {
 		if (hm_may(HM_MAY_START))
-			start_process();
+			start_process(
+				true); /* the first process of an image has been started by prepare_image */
 		else
 			set_state(HM_PROCESS_OFF);
 	}
@@ -368,7 +387,7 @@ static bool prepare_image(const void *caller)
 
 	if (start_image()) {
 		set_token();
-		start_process();
+		start_process(false);
 	} else {
 		set_state(HM_PROCESS_OFF);
 	}

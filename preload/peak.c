@@ -22,6 +22,16 @@ void hm_peak_reset(void)
 	atomic_store_explicit(&hm_peak_sum.bytes_fixed, 0, memory_order_relaxed);
 }
 
+uint64_t hm_peak_inuse_bytes(void)
+{
+	/* relaxed: nobody writes */
+	uint64_t sum_fixed = atomic_load_explicit(&hm_peak_sum.bytes_fixed, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < HM_PEAK_SHARDS; i++)
+		sum_fixed += atomic_load_explicit(&hm_peak_shards[i].bytes_fixed, memory_order_relaxed);
+	return (int64_t)sum_fixed > 0 ? sum_fixed >> HM_BYTES_FRACTION_BITS : 0;
+}
+
 /* In the units of the counters. */
 struct in_use {
 	uint64_t objects;

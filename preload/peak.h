@@ -181,6 +181,9 @@ static inline void hm_peak_before_free(struct hm_ledger_header *header, struct h
 	hm_peak_keep(header, stack);
 }
 
+/* The estimate of what is in use in all.  While nobody records. */
+uint64_t hm_peak_inuse_bytes(void);
+
 /*
  * Nothing is in use.  For a process that starts to record into a fresh ledger: the first time, or a fork
  * child.  Not while other threads record.

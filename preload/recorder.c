@@ -248,11 +248,13 @@ static void evict(struct hm_ledger_file *ledger, uint64_t address)
 	}
 }
 
-/* relaxed: asked at exit.  Read first: the line is shared by all threads. */
-static void note_sample(struct hm_ledger_header *header)
+/* relaxed: statistics.  Read first: the line is shared by all threads, and changes 16 times a second. */
+static void note_sample(struct hm_ledger_header *header, uint64_t ticks)
 {
 	if (atomic_load_explicit(&header->has_samples, memory_order_relaxed) == 0)
 		atomic_store_explicit(&header->has_samples, 1, memory_order_relaxed);
+	if (atomic_load_explicit(&header->sampled_ticks, memory_order_relaxed) < ticks)
+		atomic_store_explicit(&header->sampled_ticks, ticks, memory_order_relaxed);
 }
 
 static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_bytes, float weight)
@@ -282,7 +284,7 @@ static void record(struct hm_ledger_file *ledger, uint64_t address, size_t size_
 		hm_probe_free(address); /* the real one will not be noticed */
 		hm_ledger_lose(ledger, HM_LOSS_LIVE);
 	}
-	note_sample(hm_ledger_header(ledger));
+	note_sample(hm_ledger_header(ledger), value.birth_ticks);
 }
 
 void hm_recorder_pause(void)
@@ -423,7 +425,7 @@ void hm_recorder_mapped(uint64_t start_address, uint64_t size_bytes, uint32_t st
 	hm_peak_before_alloc(header, stack);
 	hm_stack_add_alloc(stack, size_bytes, 1.0F);
 	hm_peak_after_alloc(header, hm_stack_bytes_fixed(size_bytes, 1.0F));
-	note_sample(header);
+	note_sample(header, birth_ticks);
 }
 
 void hm_recorder_divided(uint32_t stack_unit, uint32_t more_count)

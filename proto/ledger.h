@@ -233,10 +233,18 @@ struct hm_ledger_header {
 	uint32_t dropped_unit;    /* stack record [dropped] */
 	uint32_t overflow_unit;   /* stack record [overflow] */
 	uint32_t frames_kept_max; /* HEAPMARK_FRAMES */
-	uint32_t reserved_identity[21];
+	uint32_t reserved_identity[13];
+	/* A fork child has its parent's heap, of which its own samples tell nothing: how much of that was
+	 * live, as the parent's did; UINT64_MAX: the parent did not know. */
+	uint64_t inherited_bytes;
 
-	/* 240: written by tools with one pwrite of 8 bytes, read by the process at each sample and checkpoint
-	 */
+	/* 216: written by tools with one pwrite of 8 bytes; the process reads the last two, at each sample
+	 * and checkpoint */
+	/* When it was woken last, CLOCK_REALTIME; 0: never.  What is live of what was allocated asleep is at
+	 * most so much; 0: not known. */
+	_Atomic uint64_t control_woken_ns;
+	_Atomic uint64_t control_asleep_bytes;
+	uint64_t reserved_control;
 	/* Mean bytes between samples; 1: every allocation; 0: dormant. */
 	_Atomic uint64_t control_interval_bytes;
 	/* 1: leave the ledger at exit, somebody will turn it into a profile. */
@@ -250,7 +258,10 @@ struct hm_ledger_header {
 	_Atomic uint32_t has_samples;          /* 0: nothing was ever sampled */
 	_Atomic uint64_t losses[HM_LOSS_ROOM]; /* indexed by enum hm_loss */
 	struct hm_ledger_intervals intervals;
-	uint64_t reserved_seldom[10];
+	/* When the last sample was taken, as ages are counted: of a process that is killed, the last that is
+	 * known. */
+	_Atomic uint64_t sampled_ticks;
+	uint64_t reserved_seldom[9];
 
 	/* 512 */
 	struct hm_ledger_segment live_segments[HM_SEGMENTS_MAX];
@@ -272,7 +283,8 @@ struct hm_ledger_header {
 	struct hm_ledger_gauge gauges[HM_GAUGES_MAX];
 };
 
-static_assert(offsetof(struct hm_ledger_header, control_interval_bytes) == 240,
+static_assert(offsetof(struct hm_ledger_header, control_woken_ns) == 216 &&
+		      offsetof(struct hm_ledger_header, control_interval_bytes) == 240,
 	      "tools write at fixed places");
 static_assert(offsetof(struct hm_ledger_header, arena_next) == 256, "counters start on a line of their own");
 static_assert(offsetof(struct hm_ledger_header, live_segments) == 512, "directories follow the counters");

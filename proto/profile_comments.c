@@ -246,6 +246,8 @@ void hm_profile_comment_snapshot(const struct hm_snapshot *snapshot, const char 
 		tell_number(&commenting, longest_key, snapshot->longest_interval_bytes);
 	if (snapshot->slept)
 		tell_number(&commenting, slept_key, 1);
+	if (snapshot->woken_realtime_ns != 0)
+		tell_number(&commenting, "woken_time_ns", snapshot->woken_realtime_ns);
 	tell_number(&commenting, "samples", sample_count);
 	tell_number(&commenting, "frames_max", snapshot->frames_kept_max);
 	tell_peak(&commenting, snapshot, &totals.peak);

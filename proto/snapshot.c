@@ -191,6 +191,20 @@ static const char *copy_string(struct reading *reading, uint32_t unit, size_t le
 	return hm_arena_copy_text(&reading->snapshot->arena, copy, strnlen(copy, length_bytes));
 }
 
+static void read_unrecorded(struct hm_snapshot *snapshot, const struct hm_ledger_header *header)
+{
+	const uint64_t asleep_bytes =
+		atomic_load_explicit(&header->control_asleep_bytes, memory_order_relaxed);
+
+	snapshot->slept = atomic_load_explicit(&header->intervals.slept, memory_order_relaxed) != 0;
+	snapshot->woken_realtime_ns = atomic_load_explicit(&header->control_woken_ns, memory_order_relaxed);
+	snapshot->inherited_bytes = header->inherited_bytes;
+	if (snapshot->interval_bytes == 0 || (snapshot->slept && asleep_bytes == 0))
+		snapshot->asleep_bytes = UINT64_MAX;
+	else
+		snapshot->asleep_bytes = snapshot->slept ? asleep_bytes : 0;
+}
+
 static int read_identity(struct reading *reading, const struct hm_snapshot_options *options)
 {
 	struct hm_snapshot *const snapshot = reading->snapshot;
@@ -215,7 +229,7 @@ static int read_identity(struct reading *reading, const struct hm_snapshot_optio
 		atomic_load_explicit(&header->intervals.longest_bytes, memory_order_relaxed);
 	if (snapshot->longest_interval_bytes < snapshot->interval_bytes)
 		snapshot->longest_interval_bytes = snapshot->interval_bytes; /* not noticed yet */
-	snapshot->slept = atomic_load_explicit(&header->intervals.slept, memory_order_relaxed) != 0;
+	read_unrecorded(snapshot, header);
 
 	snapshot->realtime_ns = options->realtime_ns;
 	if (snapshot->finished && end_ns != 0) {

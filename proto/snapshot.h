@@ -190,6 +190,10 @@ struct hm_snapshot {
 	uint64_t interval_bytes;         /* in force now; 1: every allocation; 0: dormant */
 	uint64_t longest_interval_bytes; /* that samples were ever drawn with; 1: the figures are exact */
 	bool slept;                      /* what was allocated meanwhile is not among the figures */
+	uint64_t woken_realtime_ns;      /* when it was last; 0: never, or it is not known when */
+	/* How much may be live that is not among the figures; UINT64_MAX: not known. */
+	uint64_t asleep_bytes;    /* since it was allocated asleep; 0 where nothing was */
+	uint64_t inherited_bytes; /* since it is of the process that this one was forked from */
 	uint32_t frames_kept_max;
 	uint64_t ledger_bytes;          /* length of the file */
 	uint64_t losses[HM_LOSS_KINDS]; /* indexed by enum hm_loss */

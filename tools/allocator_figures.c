@@ -68,10 +68,10 @@ static bool look(const struct hm_target *target, struct hm_allocator_figures *re
 	if (hm_mappings_read(target->pid, true, &mappings) == 0) {
 		hm_memory_split(target->pid, &mappings, &snapshot, NULL, 0, &split);
 		*ret_figures = (struct hm_allocator_figures){
-			.mapped_bytes = split.parts_bytes[HM_MEMORY_LIVE] + split.parts_bytes[HM_MEMORY_KEPT],
+			.mapped_bytes = split.heap_bytes,
 			.free_bytes = split.parts_bytes[HM_MEMORY_KEPT],
 		};
-		is_known = true;
+		is_known = split.unrecorded_bytes != UINT64_MAX;
 	}
 	hm_mappings_done(&mappings);
 	hm_snapshot_done(&snapshot);

@@ -34,7 +34,8 @@ enum {
 
 struct hm_allocator_figures {
 	uint64_t mapped_bytes; /* resident, in the mappings that hold malloc'd blocks (memory_split.h) */
-	uint64_t free_bytes;   /* of these, not live: free lists, fragmentation, bookkeeping */
+	/* Of these, not live: free lists, fragmentation, bookkeeping; without what may be live unrecorded. */
+	uint64_t free_bytes;
 };
 
 struct hm_allocator_entry;
@@ -58,7 +59,7 @@ void hm_allocators_begin(struct hm_allocators *allocators);
 
 /*
  * The figures of a process that runs, for a scrape of all.  False where there are none: it has ended, smaps
- * is not ours to read, or its turn is still to come.
+ * is not ours to read, nobody knows what it has allocated asleep, or its turn is still to come.
  */
 bool hm_allocators_find(struct hm_allocators *allocators, const struct hm_target *target,
 			struct hm_allocator_figures *ret_figures);

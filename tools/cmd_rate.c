@@ -5,6 +5,7 @@
 #include "tools/ledger.h"
 #include "tools/library.h"
 #include "tools/process.h"
+#include "tools/process_usage.h"
 #include "tools/run_environment.h"
 #include "tools/verb.h"
 
@@ -62,6 +63,19 @@ static int open_writable(int descriptor)
 	return writable >= 0 ? writable : -errno;
 }
 
+/*
+ * What a process has of which no sample tells, when it is woken: no more than what is resident, and what its
+ * threads allocate until they notice.  0: not known.
+ */
+static uint64_t asleep_bytes_of(pid_t pid)
+{
+	struct hm_process_usage usage;
+
+	return hm_process_read_usage(pid, &usage) == 0
+		       ? usage.resident_bytes + (uint64_t)usage.thread_count * HM_CHECKPOINT_BYTES
+		       : 0;
+}
+
 static int change(const struct hm_input *input, uint64_t interval_bytes, uint64_t *ret_was)
 {
 	const int descriptor = open_writable(input->descriptor);
@@ -69,7 +83,7 @@ static int change(const struct hm_input *input, uint64_t interval_bytes, uint64_
 
 	if (descriptor < 0)
 		return descriptor;
-	error = hm_ledger_set_interval(descriptor, interval_bytes, ret_was);
+	error = hm_ledger_set_interval(descriptor, interval_bytes, asleep_bytes_of(input->pid), ret_was);
 	(void)close(descriptor);
 	return error;
 }

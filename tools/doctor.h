@@ -11,18 +11,22 @@
 #include "tools/thread_report.h"
 #include "tools/view.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 struct hm_doctor {
-	const char *argument; /* borrowed; as the user knows it */
-	pid_t pid;            /* of the process where it runs; else 0 */
-	pid_t hidden_pid;     /* where that is 0: of one that may write the ledger (input.h) */
-	bool is_profile;      /* the argument was a profile, not a ledger */
+	const char *argument;     /* borrowed; as the user knows it */
+	pid_t pid;                /* of the process where it runs; else 0 */
+	bool has_ended_meanwhile; /* it ran when it was first looked at */
+	char left_path[PATH_MAX]; /* then, what it has left: a ledger or a profile; empty: not found */
+	pid_t hidden_pid;         /* where that is 0: of one that may write the ledger (input.h) */
+	bool is_profile;          /* the argument was a profile, not a ledger */
 
 	/* Of a ledger. */
 	struct hm_snapshot earlier; /* of a process that runs: the first look */
 	struct hm_snapshot later;
-	double look_seconds; /* between them; 0: there was one */
+	double look_seconds; /* between them; 0: there was one, or nothing is recorded now */
+	bool is_asleep;
 
 	struct hm_view view;
 	struct hm_sites sites;
@@ -51,6 +55,9 @@ struct hm_doctor {
 int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struct hm_input *input,
 		     const char **ret_reason);
 void hm_doctor_done(struct hm_doctor *doctor);
+
+/* Whether the process did not come to its normal end: it lived until its last sample, if not longer. */
+bool hm_doctor_end_is_open(const struct hm_doctor *doctor);
 
 /* Prints the screen on standard output. */
 void hm_doctor_print(const struct hm_doctor *doctor);

@@ -5,8 +5,10 @@
 #include "tools/cli.h"
 #include "tools/ledger.h"
 #include "tools/names_report.h"
+#include "tools/process_usage.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -71,12 +73,35 @@ static void split_memory(struct hm_doctor *doctor)
 	doctor->has_split = true;
 }
 
+/* Whether it has ended since it was first looked at: from then on it is a ledger like others. */
+static bool notice_end(struct hm_doctor *doctor, uint64_t start_ticks)
+{
+	if (start_ticks != 0 && hm_process_start_ticks(doctor->pid) == start_ticks)
+		return false;
+	doctor->pid = 0;
+	doctor->has_ended_meanwhile = true;
+	doctor->has_memory = false;
+	doctor->has_split = false;
+	doctor->look_seconds = 0;
+	hm_threads_done(&doctor->threads);
+	return true;
+}
+
+static void look_at_memory(struct hm_doctor *doctor)
+{
+	doctor->split_error = hm_mappings_read(doctor->pid, true, &doctor->mappings);
+	doctor->has_memory = hm_process_read_memory(doctor->pid, &doctor->memory) == 0;
+	if (doctor->split_error == 0)
+		split_memory(doctor);
+}
+
 /*
  * The order matters: counters, a second of waiting in which the threads are read, counters, and what is
  * resident right after them, so that both are of one moment.
  */
 static int look_at_process(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
 {
+	const uint64_t start_ticks = hm_process_start_ticks(doctor->pid);
 	struct timespec moment;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &moment);
@@ -88,22 +113,48 @@ static int look_at_process(struct hm_doctor *doctor, const struct hm_input *inpu
 		return error;
 	read_threads(doctor);
 	sleep_until(moment);
+
+	const bool has_ended = notice_end(doctor, start_ticks);
+
 	error = take_snapshot(doctor, input, HM_LEDGER_LIVE | HM_LEDGER_AGES, &doctor->later, ret_reason);
-	if (error != 0)
+	if (error != 0 || has_ended)
 		return error;
 	doctor->look_seconds =
 		(double)(doctor->later.realtime_ns - doctor->earlier.realtime_ns) / ns_per_second;
-	doctor->split_error = hm_mappings_read(doctor->pid, true, &doctor->mappings);
-	doctor->has_memory = hm_process_read_memory(doctor->pid, &doctor->memory) == 0;
-	if (doctor->split_error == 0)
-		split_memory(doctor);
-	name_threads(doctor);
+	look_at_memory(doctor);
+	if (!notice_end(doctor, start_ticks))
+		name_threads(doctor);
 	return 0;
 }
 
 static double seconds_between(uint64_t start_ns, uint64_t end_ns)
 {
 	return end_ns > start_ns ? (double)(end_ns - start_ns) / ns_per_second : 0;
+}
+
+/* Since the last sleep: of what was allocated asleep nothing is known, and how long that was neither. */
+static double recorded_seconds_of(const struct hm_snapshot *snapshot)
+{
+	const uint64_t start_ns = snapshot->woken_realtime_ns > snapshot->start_realtime_ns
+					  ? snapshot->woken_realtime_ns
+					  : snapshot->start_realtime_ns;
+
+	return snapshot->interval_bytes != 0 ? seconds_between(start_ns, snapshot->realtime_ns) : 0;
+}
+
+/* The ledger, where the process could not finish, or the profile that it has written. */
+static void find_what_is_left(struct hm_doctor *doctor, const struct hm_input *input)
+{
+	const size_t length = strlen(input->path) - strlen(HM_LEDGER_SUFFIX);
+	char profile[PATH_MAX];
+
+	if (snprintf(profile, sizeof(profile), "%.*s%s", (int)length, input->path, HM_PROFILE_SUFFIX) >=
+	    (int)sizeof(profile))
+		return;
+	if (access(profile, R_OK) == 0)
+		strcpy(doctor->left_path, profile);
+	else if (access(input->path, R_OK) == 0)
+		strcpy(doctor->left_path, input->path);
 }
 
 static int gather_ledger(struct hm_doctor *doctor, const struct hm_input *input, const char **ret_reason)
@@ -116,10 +167,13 @@ static int gather_ledger(struct hm_doctor *doctor, const struct hm_input *input,
 		error = hm_view_of_snapshot(&doctor->later, input, &doctor->view, ret_reason);
 	if (error != 0)
 		return error;
+	doctor->is_asleep = doctor->later.interval_bytes == 0;
+	if (doctor->is_asleep)
+		doctor->look_seconds = 0;
+	if (doctor->has_ended_meanwhile)
+		find_what_is_left(doctor, input);
 	doctor->hides_frames =
-		hm_sites_build(&doctor->view,
-			       seconds_between(doctor->later.start_realtime_ns, doctor->later.realtime_ns),
-			       &doctor->sites) == 0;
+		hm_sites_build(&doctor->view, recorded_seconds_of(&doctor->later), &doctor->sites) == 0;
 	hm_sites_add_ages(&doctor->sites, &doctor->later);
 	if (doctor->look_seconds > 0)
 		hm_sites_add_look(&doctor->sites, &doctor->earlier, &doctor->later);
@@ -141,7 +195,8 @@ static int gather_profile(struct hm_doctor *doctor, const struct hm_input *input
 	if (error != 0)
 		return error;
 
-	const uint64_t start_ns = number_of(profile, "start_time_ns");
+	const uint64_t woken_ns = number_of(profile, "woken_time_ns");
+	const uint64_t start_ns = woken_ns != 0 ? woken_ns : number_of(profile, "start_time_ns");
 
 	doctor->memory.resident_bytes = number_of(profile, "resident_bytes");
 	doctor->has_memory = doctor->memory.resident_bytes != 0;
@@ -151,6 +206,17 @@ static int gather_profile(struct hm_doctor *doctor, const struct hm_input *input
 						      : 0,
 					      &doctor->sites) == 0;
 	return 0;
+}
+
+bool hm_doctor_end_is_open(const struct hm_doctor *doctor)
+{
+	if (!doctor->is_profile)
+		return doctor->pid == 0 && !doctor->later.finished;
+
+	const char *const state = hm_profile_comment_value(&doctor->view.profile, "state");
+
+	/* Of a process that ran, a profile says how much was resident. */
+	return state != NULL && strcmp(state, "finished") != 0 && !doctor->has_memory;
 }
 
 int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struct hm_input *input,
@@ -176,6 +242,7 @@ int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struc
 		.split = doctor->has_split ? &doctor->split : NULL,
 		.resident_bytes = doctor->has_memory ? doctor->memory.resident_bytes : 0,
 		.look_seconds = doctor->look_seconds,
+		.end_is_open = hm_doctor_end_is_open(doctor),
 	};
 
 	doctor->diagnosis = hm_diagnose(&evidence);

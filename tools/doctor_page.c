@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,13 +56,19 @@ static void print_who(const struct hm_doctor *doctor)
 	}
 	(void)fputs(hm_style(stdout, HM_STYLE_PLAIN), stdout);
 	if (doctor->sites.recorded_seconds > 0)
-		(void)printf("  recorded for %s", hm_show_duration(doctor->sites.recorded_seconds).text);
+		(void)printf("  recorded for %s%s%s", hm_doctor_end_is_open(doctor) ? "at least " : "",
+			     hm_show_duration(doctor->sites.recorded_seconds).text,
+			     doctor->later.woken_realtime_ns != 0 ? " since it was woken" : "");
+	if (doctor->is_asleep)
+		(void)printf("  asleep: nothing is recorded");
 	if (profile->period == 1)
 		(void)printf(", every allocation counted");
 	else if (profile->period > 1)
 		(void)printf(", one sample per %s", hm_show_bytes((double)profile->period).text);
 	if (doctor->pid == 0)
-		(void)printf("; %s", doctor->is_profile        ? "a profile"
+		(void)printf("; %s", doctor->is_profile ? "a profile"
+				     : doctor->has_ended_meanwhile
+					     ? "the process has ended while it was looked at"
 				     : doctor->hidden_pid != 0 ? "the process cannot be looked at"
 							       : "the process has ended");
 	(void)printf("\n");
@@ -89,6 +96,23 @@ static void print_part(const char *name, double bytes, const char *interval, dou
 	hm_print_column(8, percent);
 	print_bar(whole > 0 ? bytes / whole : 0);
 	(void)printf("\n");
+}
+
+/* Between the one word and the other one of a list; so far `count` were printed. */
+static void print_cause(const char *text, bool holds, unsigned int *count)
+{
+	if (holds)
+		(void)printf("%s%s", (*count)++ > 0 ? ", or " : "", text);
+}
+
+static void print_unrecorded_causes(const struct hm_doctor *doctor)
+{
+	unsigned int count = 0;
+
+	print_cause("asleep", doctor->later.asleep_bytes != 0, &count);
+	print_cause("by the process that this one was forked from", doctor->later.inherited_bytes != 0,
+		    &count);
+	print_cause("when there was no room in the ledger", doctor->later.losses[HM_LOSS_LIVE] != 0, &count);
 }
 
 static void print_split_notes(const struct hm_memory_split *split)
@@ -124,11 +148,17 @@ static void print_split(const struct hm_doctor *doctor)
 	const struct hm_memory_split *const split = &doctor->split;
 
 	for (enum hm_memory_part part = 0; part < HM_MEMORY_PARTS; part++)
-		print_part(hm_memory_part_text(part), (double)split->parts_bytes[part],
-			   part == HM_MEMORY_LIVE
-				   ? hm_show_interval(split->live_bytes, split->live_variance).text
-				   : "",
-			   (double)split->resident_bytes);
+		if (part != HM_MEMORY_UNRECORDED || split->parts_bytes[part] != 0)
+			print_part(hm_memory_part_text(part), (double)split->parts_bytes[part],
+				   part == HM_MEMORY_LIVE
+					   ? hm_show_interval(split->live_bytes, split->live_variance).text
+					   : "",
+				   (double)split->resident_bytes);
+	if (split->parts_bytes[HM_MEMORY_UNRECORDED] != 0) {
+		(void)printf("  of what is not recorded, since it was allocated ");
+		print_unrecorded_causes(doctor);
+		(void)printf(", it is not known how much is live\n");
+	}
 	print_split_notes(split);
 }
 
@@ -203,6 +233,8 @@ static double inuse_of(const struct hm_doctor *doctor, const struct hm_site *sit
 /* What is allocated in a second and does not stay: by the second look where there is one. */
 static double churn_of(const struct hm_doctor *doctor, const struct hm_site *site)
 {
+	if (site->is_dropped)
+		return 0; /* its frees are not known */
 	if (doctor->look_seconds > 0)
 		return site->look_freed_bytes / doctor->look_seconds;
 	if (!(doctor->sites.recorded_seconds > 0))
@@ -380,26 +412,77 @@ static void print_mapped(const struct hm_doctor *doctor, const char *bytes)
 			     bytes, doctor->split.allocator, hm_show_bytes(peak_bytes).text);
 }
 
+/* What a leak or retention holds: more may be live than is resident. */
+static void print_held(const struct hm_doctor *doctor)
+{
+	const double bytes = doctor->diagnosis.bytes;
+	const double resident_bytes = (double)doctor->split.parts_bytes[HM_MEMORY_LIVE];
+
+	(void)printf("%s", hm_show_bytes(bytes).text);
+	if (doctor->has_split && bytes - hm_half_width(doctor->split.live_variance) > 1.01 * resident_bytes)
+		(void)printf(", of which no more than %s is resident,", hm_show_bytes(resident_bytes).text);
+}
+
+/* What the second between the looks says of all that is live. */
+static const char *growth_text(const struct hm_doctor *doctor, char *ret_text, size_t text_bytes)
+{
+	const struct hm_site *const total = &doctor->sites.total;
+
+	if (!(doctor->look_seconds > 0))
+		return "; whether it grows can only be seen in a process that runs and records";
+	if (total->look_growth_bytes <= hm_half_width(fmax(total->look_growth_variance, 0)))
+		return ", and did not grow while it was looked at";
+	(void)snprintf(ret_text, text_bytes, ", though what is live grew by %s/s while it was looked at",
+		       hm_show_bytes(total->look_growth_bytes / doctor->look_seconds).text);
+	return ret_text;
+}
+
+/* The live heap may be large and well. */
+static void print_healthy(const struct hm_doctor *doctor)
+{
+	const struct hm_memory_split *const split = &doctor->split;
+
+	(void)printf("no leak, retention or churn");
+	if (!doctor->has_split) {
+		(void)printf(" in the heap, as far as a file can tell");
+		return;
+	}
+	for (enum hm_memory_part part = HM_MEMORY_LIVE + 1; part < HM_MEMORY_PARTS; part++) {
+		if (!hm_memory_is_large(split, part))
+			continue;
+		(void)printf("; the largest part of what is resident is %s, %s", hm_memory_part_text(part),
+			     hm_show_bytes((double)split->parts_bytes[part]).text);
+		return;
+	}
+	(void)printf(", and nothing else that is large");
+}
+
 static void print_reason(const struct hm_doctor *doctor)
 {
 	const struct hm_diagnosis *const diagnosis = &doctor->diagnosis;
 	const struct hm_shown shown = hm_show_bytes(diagnosis->bytes);
 	const char *const bytes = shown.text;
+	char growth[128];
 
 	switch (diagnosis->verdict) {
 	case HM_VERDICT_LEAK:
+		print_held(doctor);
 		(void)printf(
-			"%s of objects of every age is not freed, %s/s since recording began: a leak, or "
-			"what is still filling, in %zu place%s; most in ",
-			bytes, hm_show_bytes(diagnosis->bytes / doctor->sites.recorded_seconds).text,
+			"%s is not freed, %s/s since %s: a leak, or what is still filling, in %zu place%s; "
+			"most in ",
+			diagnosis->is_late ? "" : " of objects of every age",
+			hm_show_bytes(diagnosis->bytes_per_second).text,
+			diagnosis->is_late                     ? "it began to grow"
+			: doctor->later.woken_realtime_ns != 0 ? "it was woken"
+							       : "recording began",
 			diagnosis->site_count, plural(diagnosis->site_count));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_RETENTION:
-		(void)printf(
-			"%s is held by what was built and stays, and does not grow steadily, in %zu place%s; "
-			"most in ",
-			bytes, diagnosis->site_count, plural(diagnosis->site_count));
+		print_held(doctor);
+		(void)printf(" is held by what was built and stays, in %zu place%s%s; most in ",
+			     diagnosis->site_count, plural(diagnosis->site_count),
+			     growth_text(doctor, growth, sizeof(growth)));
 		print_site_name(diagnosis->site);
 		break;
 	case HM_VERDICT_CHURN:
@@ -423,9 +506,12 @@ static void print_reason(const struct hm_doctor *doctor)
 	case HM_VERDICT_THREADS:
 		(void)printf("%s is the stacks of %zu threads", bytes, doctor->threads.total_count);
 		break;
+	case HM_VERDICT_UNKNOWN:
+		(void)printf("%s may be live or free: it was not recorded, since it was allocated ", bytes);
+		print_unrecorded_causes(doctor);
+		break;
 	case HM_VERDICT_HEALTHY:
-		(void)printf("no leak, retention or churn%s",
-			     doctor->has_split ? ", and nothing else that is large" : " in the heap");
+		print_healthy(doctor);
 	}
 }
 
@@ -444,9 +530,31 @@ static void print_basis(const struct hm_doctor *doctor)
 	(void)printf(" nothing is known");
 }
 
+static void print_next_of_unknown(const struct hm_doctor *doctor)
+{
+	const pid_t parent = hm_process_parent(doctor->pid);
+
+	if (doctor->is_asleep)
+		(void)printf(
+			"heapmark rate %d 64K wakes it: what is allocated from then on is seen; all of it "
+			"where it is started with HEAPMARK_RATE=64K",
+			(int)doctor->pid);
+	else if (doctor->later.losses[HM_LOSS_LIVE] != 0)
+		(void)printf(
+			"start it with a larger HEAPMARK_MAX or HEAPMARK_RATE, so that there is room for "
+			"all that is live");
+	else if (parent > 1 && doctor->later.inherited_bytes != 0)
+		(void)printf("heapmark doctor %d says what its parent holds", (int)parent);
+	else
+		(void)printf(
+			"start it with HEAPMARK_RATE=64K, and so that it does not go on in a child, to see "
+			"all of it");
+}
+
 static void print_next(const struct hm_doctor *doctor)
 {
-	char *const argument = hm_shell_quote(doctor->argument);
+	char *const argument =
+		hm_shell_quote(doctor->left_path[0] != '\0' ? doctor->left_path : doctor->argument);
 
 	switch (doctor->diagnosis.verdict) {
 	case HM_VERDICT_LEAK:
@@ -483,6 +591,9 @@ static void print_next(const struct hm_doctor *doctor)
 		break;
 	case HM_VERDICT_THREADS:
 		(void)printf("ulimit -s, or pthread_attr_setstacksize, for smaller stacks; fewer threads");
+		break;
+	case HM_VERDICT_UNKNOWN:
+		print_next_of_unknown(doctor);
 		break;
 	case HM_VERDICT_HEALTHY:
 		(void)printf("heapmark top %s%s", argument,

@@ -47,33 +47,30 @@ static uint64_t monotonic_ticks(void)
 	       (uint64_t)now.tv_nsec / (NS_PER_SECOND / HM_TICKS_PER_SECOND);
 }
 
+static uint64_t word_at(int descriptor, size_t offset)
+{
+	uint64_t word = 0;
+
+	return pread(descriptor, &word, sizeof(word), (off_t)offset) == (ssize_t)sizeof(word) ? word : 0;
+}
+
 /*
  * The last moment of which the ledger of a process that was killed tells.  A page of a mapped file sets the
  * file's time of modification when it is first written to and not again until it was written back, which may
- * be half a minute later: a sample that is live may be younger.  It is looked for from a year after.
+ * be half a minute later: the last sample may be younger.
  */
-static uint64_t last_moment_ns(const struct hm_source *source, uint64_t modified_ns, uint64_t now_ns)
+static uint64_t last_moment_ns(int descriptor, uint64_t modified_ns, uint64_t now_ns)
 {
-	const uint64_t year_ns = UINT64_C(366) * 86400 * NS_PER_SECOND;
-	const struct hm_snapshot_options options = {
-		.realtime_ns = modified_ns + year_ns,
-		.live_samples = true,
-	};
-	struct hm_snapshot snapshot;
-	uint64_t age_ns = year_ns;
-
-	if (hm_snapshot_take(source, &options, &snapshot, NULL) != 0)
-		return modified_ns;
-	for (uint64_t i = 0; i < snapshot.live_count && !snapshot.finished; i++)
-		if (snapshot.live[i].age_ns < age_ns)
-			age_ns = snapshot.live[i].age_ns;
-	hm_snapshot_done(&snapshot);
-
-	/* Ages are in whole ticks, counted from the start: it was born up to a tick before that. */
 	const uint64_t tick_ns = NS_PER_SECOND / HM_TICKS_PER_SECOND;
-	const uint64_t born_ns = modified_ns + year_ns - age_ns - tick_ns;
+	const uint64_t ticks = word_at(descriptor, offsetof(struct hm_ledger_header, sampled_ticks));
+	const uint64_t start_ns = word_at(descriptor, offsetof(struct hm_ledger_header, start_realtime_ns));
+	uint64_t sampled_ns = start_ns + ticks * tick_ns;
 
-	return born_ns > modified_ns && born_ns <= now_ns ? born_ns : modified_ns; /* later: damage */
+	if (start_ns > now_ns || ticks > (now_ns - start_ns) / tick_ns + 1)
+		return modified_ns; /* damage: a sample of the future */
+	if (sampled_ns > now_ns)
+		sampled_ns = now_ns; /* within its tick */
+	return sampled_ns > modified_ns ? sampled_ns : modified_ns;
 }
 
 int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, struct hm_snapshot *ret_snapshot,
@@ -97,7 +94,7 @@ int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, str
 		options.realtime_ns = to_ns(now);
 		options.monotonic_ticks = monotonic_ticks();
 	} else if (fstat(descriptor, &status) == 0) {
-		options.realtime_ns = last_moment_ns(&source, to_ns(status.st_mtim), to_ns(now));
+		options.realtime_ns = last_moment_ns(descriptor, to_ns(status.st_mtim), to_ns(now));
 	}
 	return hm_snapshot_take(&source, &options, ret_snapshot, ret_fault);
 }
@@ -121,16 +118,26 @@ static int write_word(int descriptor, uint64_t word, size_t offset)
 	return size < 0 ? -errno : -EIO;
 }
 
-int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t *ret_was)
+int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t asleep_bytes, uint64_t *ret_was)
 {
 	const size_t offset = offsetof(struct hm_ledger_header, control_interval_bytes);
+	struct timespec now;
 	uint64_t was = 0;
 	const ssize_t size = pread(descriptor, &was, sizeof(was), (off_t)offset);
 	int error = 0;
 
 	if (size != (ssize_t)sizeof(was))
 		return size < 0 ? -errno : -EBADMSG;
-	error = write_word(descriptor, interval_bytes, offset);
+	if (was == 0 && interval_bytes != 0) {
+		(void)clock_gettime(CLOCK_REALTIME, &now);
+		error = write_word(descriptor, to_ns(now),
+				   offsetof(struct hm_ledger_header, control_woken_ns));
+		if (error == 0)
+			error = write_word(descriptor, asleep_bytes,
+					   offsetof(struct hm_ledger_header, control_asleep_bytes));
+	}
+	if (error == 0)
+		error = write_word(descriptor, interval_bytes, offset);
 	if (error == 0)
 		*ret_was = was;
 	return error;

@@ -33,7 +33,7 @@ enum hm_ledger_extra {
 
 /*
  * Takes a snapshot of the ledger behind `descriptor`, as of now where the process still runs, and as of the
- * last modification, or the last sample that is live, where it does not.  `extras`: enum hm_ledger_extra.
+ * last modification, or the last sample, where it does not: it may have lived on.  `extras`: enum hm_ledger_extra.
  * Errors as hm_snapshot_take.
  */
 int hm_ledger_snapshot(int descriptor, bool is_running, unsigned int extras, struct hm_snapshot *ret_snapshot,
@@ -47,9 +47,10 @@ bool hm_ledger_is_damaged(const struct hm_snapshot *snapshot);
 
 /*
  * Tells the process with which mean interval to sample from now on; *ret_was is the one in force so far.
- * Returns 0 or a negative errno; -EBADMSG where the file is too short to have one.
+ * asleep_bytes: what is live of what it allocated asleep is at most so much, where this wakes it; 0: not
+ * known.  Returns 0 or a negative errno; -EBADMSG where the file is too short to have one.
  */
-int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t *ret_was);
+int hm_ledger_set_interval(int descriptor, uint64_t interval_bytes, uint64_t asleep_bytes, uint64_t *ret_was);
 
 /*
  * Tells the process to write its profile itself when it ends, in place of leaving the ledger to somebody.

@@ -115,6 +115,18 @@ static const char *allocator_of(const struct hm_mappings *mappings)
 	return NULL;
 }
 
+/* Memory that the kernel gives the name of a file, so that it can be shared: there is none. */
+static bool is_shared_memory(const struct hm_mapping *mapping)
+{
+	static const char *const beginnings[] = { "/dev/zero", "/memfd:", "/SYSV", "/anon_hugepage",
+						  "[anon_shmem:" };
+
+	for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
+		if (begins_with(mapping->name, beginnings[i]))
+			return true;
+	return false;
+}
+
 /*
  * Where an allocator maps and others do not; NULL is the C library's own.  What brk gives is that one's and
  * tcmalloc's, which asks it first; jemalloc does where nothing else is left, and mimalloc never.  mimalloc asks
@@ -141,7 +153,9 @@ static enum hm_memory_owner first_owner_of(const struct hm_mapping *mapping, con
 	if (strcmp(mapping->name, "[anon:heapmark]") == 0 || begins_with(base, HM_LIBRARY_NAME) ||
 	    (begins_with(base, "heapmark.") && strstr(base, HM_LEDGER_SUFFIX) != NULL))
 		return HM_OWNER_OWN;
-	return hm_mapping_is_anonymous(mapping) || is_heap(mapping) ? HM_OWNER_ANONYMOUS : HM_OWNER_FILES;
+	return hm_mapping_is_anonymous(mapping) || is_heap(mapping) || is_shared_memory(mapping)
+		       ? HM_OWNER_ANONYMOUS
+		       : HM_OWNER_FILES;
 }
 
 /* Static data without bytes in a file lies behind the file's last mapping, and is the file's. */

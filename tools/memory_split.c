@@ -16,6 +16,7 @@ const char *hm_memory_part_text(enum hm_memory_part part)
 		[HM_MEMORY_STACKS] = "thread stacks",
 		[HM_MEMORY_FILES] = "files and code",
 		[HM_MEMORY_OWN] = "heapmark itself",
+		[HM_MEMORY_UNRECORDED] = "not recorded",
 	};
 
 	return texts[part];
@@ -101,9 +102,44 @@ static void divide_heap(uint64_t heap_bytes, struct hm_memory_split *split)
 	const double wanted = split->live_touched_bytes;
 	const uint64_t live_bytes = wanted < (double)heap_bytes ? (uint64_t)wanted : heap_bytes;
 
+	split->heap_bytes = heap_bytes;
 	split->clipped_bytes = wanted > (double)heap_bytes ? wanted - (double)heap_bytes : 0;
 	split->parts_bytes[HM_MEMORY_LIVE] = live_bytes;
 	split->parts_bytes[HM_MEMORY_KEPT] = heap_bytes - live_bytes;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+	return a < UINT64_MAX - b ? a + b : UINT64_MAX;
+}
+
+static uint64_t unrecorded_bytes(const struct hm_snapshot *snapshot)
+{
+	uint64_t bytes = add_saturated(snapshot->asleep_bytes, snapshot->inherited_bytes);
+
+	for (uint32_t i = 0; i < snapshot->stack_count; i++)
+		if (snapshot->stacks[i].kind == HM_STACK_DROPPED)
+			bytes = add_saturated(bytes, snapshot->stacks[i].alloc.bytes_fixed >>
+							     HM_BYTES_FRACTION_BITS);
+	return bytes;
+}
+
+static void set_unrecorded_apart(struct hm_memory_split *split)
+{
+	uint64_t *const parts = split->parts_bytes;
+	const uint64_t of_kept = min_u64(parts[HM_MEMORY_KEPT], split->unrecorded_bytes);
+	const uint64_t of_anonymous = min_u64(parts[HM_MEMORY_ANONYMOUS], split->unrecorded_bytes - of_kept);
+
+	split->surely_mapped_bytes =
+		parts[HM_MEMORY_ANONYMOUS] - min_u64(parts[HM_MEMORY_ANONYMOUS], split->unrecorded_bytes);
+	parts[HM_MEMORY_KEPT] -= of_kept;
+	parts[HM_MEMORY_ANONYMOUS] -= of_anonymous;
+	parts[HM_MEMORY_UNRECORDED] = of_kept + of_anonymous;
 }
 
 void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct hm_snapshot *snapshot,
@@ -133,6 +169,7 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 		.live_variance = claims.live_variance,
 		.live_touched_bytes = claims.live_touched_bytes,
 		.knows_free = claims.knows_free,
+		.unrecorded_bytes = unrecorded_bytes(snapshot),
 		.has_pages = pages != NULL,
 		.allocator = claims.allocator,
 	};
@@ -145,6 +182,7 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 	split.parts_bytes[HM_MEMORY_STACKS] = owned_bytes[HM_OWNER_STACKS];
 	split.parts_bytes[HM_MEMORY_FILES] = owned_bytes[HM_OWNER_FILES];
 	split.parts_bytes[HM_MEMORY_OWN] = owned_bytes[HM_OWNER_OWN];
+	set_unrecorded_apart(&split);
 	hm_memory_claims_done(&claims);
 	hm_pages_close(&opened);
 	*ret_split = split;

@@ -9,11 +9,16 @@
  *	the heap        the mappings that hold malloc'd blocks; of these, live is what the ledger estimates,
  *	                and kept by the allocator is all else
  *	anonymous       what is left of anonymous memory: mapped by the program itself, stacks of coroutines,
- *	                code made at run time, stacks of threads that have ended and that libc keeps
+ *	                code made at run time, stacks of threads that have ended and that libc keeps; and what
+ *	                is shared without a file: MAP_SHARED, memfd_create, shmget
  *	stacks          of the threads that there are: what libc has noted for each (thread_block.h); where
- *			that may not be read, down from where the thread is to a guard or the next stack
- *	files           programs and libraries with their static data, mapped files, shared memory
+ *	                that may not be read, down from where the thread is to a guard or the next stack
+ *	files           programs and libraries with their static data, mapped files, those of /dev/shm too
  *	own             the library, its ledger and its tables (own_ranges of the ledger)
+ *	not recorded    what may be live blocks of which no sample tells: allocated asleep, in the process
+ *	                that this one was forked from, or without room in the ledger.  How many bytes at most
+ *	                the ledger says, nobody knows where: so many are taken from what else would be kept by
+ *	                the allocator, and then from what would be anonymous memory
  *
  *
  * Which mappings hold malloc'd blocks
@@ -61,6 +66,7 @@ enum hm_memory_part {
 	HM_MEMORY_STACKS,
 	HM_MEMORY_FILES,
 	HM_MEMORY_OWN,
+	HM_MEMORY_UNRECORDED,
 	HM_MEMORY_PARTS,
 };
 
@@ -85,6 +91,12 @@ struct hm_memory_split {
 	double live_touched_bytes;
 	/* What the estimate has more than the mappings hold: parts_bytes[HM_MEMORY_LIVE] was cut to fit. */
 	double clipped_bytes;
+	/* All of the mappings that hold malloc'd blocks, whatever is known of what is in them. */
+	uint64_t heap_bytes;
+	/* What may be live of which no sample tells, at most; UINT64_MAX: nobody knows. */
+	uint64_t unrecorded_bytes;
+	/* Anonymous memory that cannot be that. */
+	uint64_t surely_mapped_bytes;
 	uint64_t inferred_bytes; /* of the heap: blocks that were not sampled, with mappings of their own */
 	/* Of anonymous memory: what lies in the allocator's mappings, and is more than was ever allocated. */
 	uint64_t displaced_bytes;

@@ -162,6 +162,7 @@ static void add_samples(struct hm_sites *sites, const struct hm_view *view, stru
 
 		struct hm_site *const site = &sites->entries[sites->count - 1];
 
+		site->is_dropped = strcmp(site->name, "[dropped]") == 0;
 		hm_view_add(&site->figures, figures);
 		hm_view_add(&sites->total.figures, figures);
 		if (view->stack_units == NULL)
@@ -219,20 +220,53 @@ static struct hm_site *site_of(struct hm_sites *sites, uint32_t unit)
 								    : NULL;
 }
 
+static double bytes_of_live(const struct hm_snapshot_live *live)
+{
+	return (double)live->weight * (double)live->size_bytes;
+}
+
+/* NULL where the view did not have it. */
+static struct hm_site *site_of_live(struct hm_sites *sites, const struct hm_snapshot *snapshot,
+				    const struct hm_snapshot_live *live)
+{
+	return site_of(sites, snapshot->stacks[live->stack_index].unit);
+}
+
+static uint32_t quarter_of(double part)
+{
+	return part < 1 ? (uint32_t)(part * HM_BANDS_OF_LEDGER) : HM_BANDS_OF_LEDGER - 1;
+}
+
+/* What is as old as the recording may seem older: ages are counted in ticks, and so is when it began. */
+static bool is_recorded(const struct hm_sites *sites, double age_seconds)
+{
+	return age_seconds <= sites->recorded_seconds + 2.0 / HM_TICKS_PER_SECOND;
+}
+
 void hm_sites_add_ages(struct hm_sites *sites, const struct hm_snapshot *snapshot)
 {
 	if (sites->band_count == 0)
 		return;
 	for (uint64_t i = 0; i < snapshot->live_count; i++) {
 		const struct hm_snapshot_live *const live = &snapshot->live[i];
-		struct hm_site *const site = site_of(sites, snapshot->stacks[live->stack_index].unit);
-		const double bytes = (double)live->weight * (double)live->size_bytes;
-		const double part = (double)live->age_ns / ns_per_second / sites->recorded_seconds;
-		const uint32_t band = part < 1 ? (uint32_t)(part * sites->band_count) : sites->band_count - 1;
+		struct hm_site *const site = site_of_live(sites, snapshot, live);
+		const double seconds = (double)live->age_ns / ns_per_second;
+		const double bytes = is_recorded(sites, seconds) ? bytes_of_live(live) : 0;
+		const uint32_t band = quarter_of(seconds / sites->recorded_seconds);
 
 		sites->total.bands_bytes[band] += bytes;
-		if (site != NULL)
-			site->bands_bytes[band] += bytes;
+		if (site == NULL)
+			continue;
+		site->bands_bytes[band] += bytes;
+		site->oldest_seconds = fmax(site->oldest_seconds, seconds);
+	}
+	for (uint64_t i = 0; i < snapshot->live_count; i++) {
+		const struct hm_snapshot_live *const live = &snapshot->live[i];
+		struct hm_site *const site = site_of_live(sites, snapshot, live);
+
+		if (site != NULL && site->oldest_seconds > 0)
+			site->quarters_bytes[quarter_of((double)live->age_ns / ns_per_second /
+							site->oldest_seconds)] += bytes_of_live(live);
 	}
 }
 
@@ -241,15 +275,20 @@ static double bytes_of(const struct hm_figures *figures)
 	return (double)figures->bytes_fixed / (1 << HM_BYTES_FRACTION_BITS);
 }
 
-static void add_difference(struct hm_site *site, double alloc_bytes, double freed_bytes, double variance)
+static void add_difference(struct hm_site *site, const struct hm_snapshot_stack *stack,
+			   const struct hm_figures *alloc, const struct hm_figures *inuse)
 {
+	const double alloc_bytes = fmax(bytes_of(&stack->alloc) - bytes_of(alloc), 0);
+	const double growth_bytes = bytes_of(&stack->inuse) - bytes_of(inuse);
+
 	site->look_alloc_bytes += alloc_bytes;
-	site->look_freed_bytes += freed_bytes;
-	site->look_alloc_variance += variance;
+	site->look_freed_bytes += fmax(alloc_bytes - growth_bytes, 0);
+	site->look_growth_bytes += growth_bytes;
+	site->look_growth_variance -= stack->inuse.bytes_variance - inuse->bytes_variance;
 }
 
-void hm_sites_add_look(struct hm_sites *sites, const struct hm_snapshot *earlier,
-		       const struct hm_snapshot *later)
+static void add_counters(struct hm_sites *sites, const struct hm_snapshot *earlier,
+			 const struct hm_snapshot *later)
 {
 	static const struct hm_figures nothing;
 	uint32_t next = 0;
@@ -259,19 +298,50 @@ void hm_sites_add_look(struct hm_sites *sites, const struct hm_snapshot *earlier
 
 		while (next < earlier->stack_count && earlier->stacks[next].unit < stack->unit)
 			next++;
+		if (stack->kind == HM_STACK_DROPPED)
+			continue; /* counted as freed at once, which is not known */
 
 		const bool was_there =
 			next < earlier->stack_count && earlier->stacks[next].unit == stack->unit;
 		const struct hm_figures *const alloc = was_there ? &earlier->stacks[next].alloc : &nothing;
 		const struct hm_figures *const inuse = was_there ? &earlier->stacks[next].inuse : &nothing;
-		const double alloc_bytes = fmax(bytes_of(&stack->alloc) - bytes_of(alloc), 0);
-		const double freed_bytes = fmax(alloc_bytes - (bytes_of(&stack->inuse) - bytes_of(inuse)), 0);
-		const double variance = fmax(stack->alloc.bytes_variance - alloc->bytes_variance, 0);
 		struct hm_site *const site = site_of(sites, stack->unit);
 
-		add_difference(&sites->total, alloc_bytes, freed_bytes, variance);
+		add_difference(&sites->total, stack, alloc, inuse);
 		if (site != NULL)
-			add_difference(site, alloc_bytes, freed_bytes, variance);
+			add_difference(site, stack, alloc, inuse);
+	}
+}
+
+static void add_new(struct hm_site *site, double bytes, double variance)
+{
+	site->look_new_bytes += bytes;
+	site->look_growth_variance += 2 * variance;
+}
+
+/*
+ * What is new and stayed, N, less what was there and was freed, F, is the growth.  Blocks that came and went
+ * between the looks are in neither, so the variance of the growth is V(N) + V(F), where V(N) - V(F) is by how
+ * much that of what is in use has grown: 2 V(N) less that.
+ */
+void hm_sites_add_look(struct hm_sites *sites, const struct hm_snapshot *earlier,
+		       const struct hm_snapshot *later)
+{
+	const uint64_t look_ns =
+		later->realtime_ns > earlier->realtime_ns ? later->realtime_ns - earlier->realtime_ns : 0;
+
+	add_counters(sites, earlier, later);
+	for (uint64_t i = 0; i < later->live_count; i++) {
+		const struct hm_snapshot_live *const live = &later->live[i];
+		struct hm_site *const site = site_of_live(sites, later, live);
+		const double size = (double)live->size_bytes;
+		const double variance = size * size * (double)live->weight * ((double)live->weight - 1);
+
+		if (live->age_ns >= look_ns)
+			continue;
+		add_new(&sites->total, bytes_of_live(live), variance);
+		if (site != NULL)
+			add_new(site, bytes_of_live(live), variance);
 	}
 }
 

@@ -26,11 +26,17 @@ enum {
 struct hm_site {
 	char *name; /* owned; "insert < handle_request < serve" */
 	struct hm_view_figures figures;
+	bool is_dropped;                  /* "[dropped]": what is live of it is not known (proto/ledger.h) */
 	double bands_bytes[HM_BANDS_MAX]; /* in use, by age: struct hm_sites */
+	/* The same by quarters of the age of what is oldest here, the youngest first.  Of a ledger. */
+	double quarters_bytes[HM_BANDS_OF_LEDGER];
+	double oldest_seconds;
 	/* Between the two looks.  Zero where there was one. */
 	double look_alloc_bytes;
 	double look_freed_bytes;
-	double look_alloc_variance;
+	double look_new_bytes;    /* allocated between them and not freed by the second */
+	double look_growth_bytes; /* of what is in use; below zero where it shrinks */
+	double look_growth_variance;
 };
 
 struct hm_sites {
@@ -41,6 +47,7 @@ struct hm_sites {
 	/*
 	 * The time since recording began is cut into bands, the youngest first: what part of it each is.  Of
 	 * a ledger four equal ones, since it knows each age; of a profile those of its labels (proto/ages.h).
+	 * What is older is in none.
 	 */
 	double bands_part[HM_BANDS_MAX];
 	uint32_t band_count;
@@ -61,7 +68,8 @@ int hm_sites_build(const struct hm_view *view, double recorded_seconds, struct h
 /* Adds the ages of all live samples of the snapshot that the view was made of. */
 void hm_sites_add_ages(struct hm_sites *sites, const struct hm_snapshot *snapshot);
 
-/* Adds what happened between two snapshots of a process; `later` is the one that the view was made of. */
+/* Adds what happened between two snapshots of a process; `later`, with live samples, is the one that the view
+ * was made of. */
 void hm_sites_add_look(struct hm_sites *sites, const struct hm_snapshot *earlier,
 		       const struct hm_snapshot *later);
 

@@ -75,6 +75,41 @@ static void leak(void)
 			leak_block();
 }
 
+/* Builds, rests for a while, and leaks then. */
+static void late(void)
+{
+	enum { COUNT = 4096, REST_MS = 4000, BLOCKS_AT_ONCE = 64 };
+
+	for (int i = 0; i < COUNT; i++)
+		sink = touched(LEAK_BLOCK);
+	ready("live", (uint64_t)COUNT * LEAK_BLOCK);
+	if (!go_on(REST_MS))
+		return;
+	while (go_on(PAUSE_MS))
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			leak_block();
+}
+
+/* Frees three of four at once, at the place where it forgets the fourth. */
+SITE static void use_block(unsigned int number)
+{
+	void *const block = touched(LEAK_BLOCK);
+
+	sink = block;
+	if (number % 4 != 0)
+		free(block);
+}
+
+static void forgetful(void)
+{
+	enum { BLOCKS_AT_ONCE = 64 }; /* 6 MiB/s are forgotten */
+
+	ready("block", LEAK_BLOCK);
+	for (unsigned int number = 0; go_on(PAUSE_MS);)
+		for (int i = 0; i < BLOCKS_AT_ONCE; i++)
+			use_block(number++);
+}
+
 SITE static void churn_block(void)
 {
 	enum { BLOCK = 32 << 10 };
@@ -219,6 +254,27 @@ static void arena_like(void)
 		;
 }
 
+enum { SHARED = 256 << 20 };
+
+/* Memory that is shared with nobody yet, in each of the ways that need no file. */
+static void map_shared(void)
+{
+	const int file = memfd_create("shared", 0);
+	void *const anonymous =
+		mmap(NULL, SHARED / 2, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *memory = MAP_FAILED;
+
+	if (file >= 0 && ftruncate(file, SHARED / 2) == 0)
+		memory = mmap(NULL, SHARED / 2, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	if (anonymous == MAP_FAILED || memory == MAP_FAILED)
+		abort();
+	memset(anonymous, 1, SHARED / 2);
+	memset(memory, 1, SHARED / 2);
+	ready("mapped", SHARED);
+	while (go_on(1000))
+		;
+}
+
 /* What brk gives, to the program and not to malloc. */
 static void break_moved(void)
 {
@@ -232,6 +288,21 @@ static void break_moved(void)
 		abort();
 	memset(memory, 1, bytes);
 	ready("mapped", bytes);
+	while (go_on(1000))
+		;
+}
+
+static void map_file(void)
+{
+	char path[] = "./file.XXXXXX";
+	const int file = mkstemp(path);
+	const char *memory = MAP_FAILED;
+
+	if (file >= 0 && unlink(path) == 0 && ftruncate(file, SHARED) == 0)
+		memory = mmap(NULL, SHARED, PROT_READ, MAP_SHARED | MAP_POPULATE, file, 0);
+	if (memory == MAP_FAILED)
+		abort();
+	ready("mapped", SHARED);
 	while (go_on(1000))
 		;
 }
@@ -332,12 +403,45 @@ static void fifo(void)
 	replace(blocks);
 }
 
+/* A cache that replaces what it holds at random: there are some of every age, the fewer the older. */
+static void replace_at_random(void)
+{
+	enum { AT_ONCE = 4 * CACHE_AT_ONCE }; /* 26 MiB/s of 64 MiB */
+	static void *blocks[CACHE_COUNT];
+	uint64_t state = 1;
+
+	for (size_t i = 0; i < CACHE_COUNT; i++)
+		blocks[i] = touched(CACHE_BLOCK);
+	ready("live", (uint64_t)CACHE_COUNT * CACHE_BLOCK);
+	while (go_on(PAUSE_MS)) {
+		for (int i = 0; i < AT_ONCE; i++) {
+			state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
+			void **const block = &blocks[(state >> 33) % CACHE_COUNT];
+
+			free(*block);
+			*block = touched(CACHE_BLOCK);
+		}
+	}
+}
+
 static void untouched(void)
 {
 	const size_t bytes = (size_t)1 << 30;
 
 	sink = malloc(bytes);
 	ready("live", bytes);
+	while (go_on(1000))
+		;
+}
+
+/* Blocks too small to be looked up page by page, of which only the heads are written. */
+static void reserved(void)
+{
+	enum { COUNT = 20000, BLOCK = 32 << 10 };
+
+	for (int i = 0; i < COUNT; i++)
+		sink = malloc(BLOCK);
+	ready("live", (uint64_t)COUNT * BLOCK);
 	while (go_on(1000))
 		;
 }
@@ -388,6 +492,32 @@ static void undumpable(void)
 		;
 }
 
+/* A parent that builds and a child that works: it has all that the parent has, and little of its own. */
+static void prefork(void)
+{
+	enum { COUNT = 128 * 1024 };
+	static void *blocks[COUNT];
+	int ends[2];
+
+	build_table(blocks, COUNT);
+	if (pipe(ends) != 0)
+		abort();
+
+	const pid_t child = fork();
+
+	if (child == 0) {
+		char byte;
+
+		sink = touched(MIB); /* a sample at any rate: it has a ledger */
+		(void)close(ends[1]);
+		_exit((int)read(ends[0], &byte, 1)); /* until the parent ends */
+	}
+	printf("ready pid=%d child=%d live=%d\n", (int)getpid(), (int)child, COUNT * 1024);
+	fflush(stdout);
+	while (go_on(1000))
+		;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -412,6 +542,13 @@ int main(int argc, char **argv)
 		{ "untouched", untouched },
 		{ "mixed", mixed },
 		{ "undumpable", undumpable },
+		{ "prefork", prefork },
+		{ "forgetful", forgetful },
+		{ "random", replace_at_random },
+		{ "reserved", reserved },
+		{ "shared", map_shared },
+		{ "file", map_file },
+		{ "late", late },
 	};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(causes) / sizeof(causes[0]); i++) {

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 RATE = 64 * KIB
 SIGMAS = 5  # that an estimate may be off
 PARTS = ("live heap", "kept by the allocator", "other anonymous memory", "thread stacks", "files and code",
-         "heapmark itself")
+         "heapmark itself", "not recorded")
 UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 
 
@@ -55,7 +56,7 @@ class Screen:
         self.verdict = (re.findall(r"^verdict +([\w ]+):", text, re.MULTILINE) or [""])[0]
 
     def split(self):
-        return [self.sizes.get(part, math.nan) for part in PARTS]
+        return [self.sizes.get(part, 0 if part == "not recorded" else math.nan) for part in PARTS]
 
 
 def resident_bytes(pid):
@@ -83,9 +84,10 @@ class Program:
             raise RuntimeError(f"{command} said {line!r}: {self.process.stderr.read()!r}")
         self.figures = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
 
-    def examine(self, place, **extra):
-        status, text, errors = place.run("doctor", str(self.pid), **extra)
-        equal(f"{place.name}: exit status", (status, errors), (0, ""))
+    def examine(self, place, pid=None, said="", **extra):
+        status, text, errors = place.run("doctor", str(pid or self.pid), **extra)
+        equal(f"{place.name}: exit status", status, 0)
+        contains(f"{place.name}: warnings", errors, said or "^$")
         return Screen(text)
 
     def end(self):
@@ -98,13 +100,13 @@ def near(name, size, expected, slack=0.0):
     check(name, abs(size - expected) <= deviation, f"{size / MIB:.2f} MiB for {expected / MIB:.2f} +- {deviation / MIB:.2f}")
 
 
-def each_allocator(place, cause, seconds=0.0, at_rest=False, names=tuple(ALLOCATORS), **extra):
+def each_allocator(place, cause, seconds=0.0, at_rest=False, rate=RATE, names=tuple(ALLOCATORS), **extra):
     """Runs the cause under each allocator, and yields what doctor says of it, once all of it sleeps if at_rest."""
     for allocator in names:
         file = ALLOCATORS[allocator]
         inner = common.Place(place.path, f"{cause}-{allocator}")
         inner.name = f"{cause}, {allocator}"
-        program = Program(inner, [CAUSES, cause], file, **extra)
+        program = Program(inner, [CAUSES, cause], file, rate, **extra)
         if at_rest:
             wait_for_rest(program.pid)
         time.sleep(seconds)  # for ages: nothing is asserted of how long it was
@@ -141,7 +143,8 @@ def test_churn(place):
 def test_retention(place):
     for name, program, screen, resident in each_allocator(place, "retention"):
         equal(f"{name}: verdict", screen.verdict, "retention")
-        contains(f"{name}: the place", screen.text, r"most in touched < build_table < retention$")
+        contains(f"{name}: the place", screen.text, r"in \d places?, and did not grow while it was looked at; most in touched < "
+                 r"build_table < retention$")
         adds_up(name, screen, resident)
         near(f"{name}: live", screen.sizes["live heap"], program.figures["live"])
         # what malloc holds is what is live and a tenth more: heads of blocks, classes of sizes
@@ -276,6 +279,86 @@ def test_break_beside_malloc(place):
         adds_up(name, screen, resident)
         check(f"{name}: what was taken", mapped - 40 * MIB <= screen.sizes["other anonymous memory"] <= mapped, screen.text)
         contains(f"{name}: said", screen.text, r"^  the mappings of the heap hold 26\d MiB more than was ever allocated: ")
+def test_shared(place):
+    """Memory that is shared without a file is memory."""
+    for name, program, screen, resident in each_allocator(place, "shared"):
+        equal(f"{name}: verdict", screen.verdict, "mmap")
+        adds_up(name, screen, resident)
+        mapped = screen.sizes["other anonymous memory"]
+        check(f"{name}: what was mapped", abs(mapped - program.figures["mapped"]) <= 0.01 * mapped + MIB, screen.text)
+
+
+def test_file(place):
+    """A file in memory is nobody's fault, and is what is large."""
+    program = Program(place, [CAUSES, "file"])
+    screen = program.examine(place)
+    contains("verdict", screen.text,
+             r"^verdict +healthy: no leak, retention or churn; the largest part of what is resident is files and code, 2\d\d MiB$")
+    adds_up("file", screen, resident_bytes(program.pid))
+    program.end()
+
+
+def test_asleep(place):
+    """What was allocated asleep is neither free nor mapped: nobody knows."""
+    for name, program, screen, resident in each_allocator(place, "retention", rate=0):
+        equal(f"{name}: verdict", screen.verdict, "unknown")
+        adds_up(name, screen, resident)
+        contains(f"{name}: said", screen.text, r"\]  asleep: nothing is recorded$")
+        contains(f"{name}: what to type", screen.text, rf"^next +heapmark rate {program.pid} 64K ")
+        check(f"{name}: not recorded", screen.sizes["not recorded"] >= program.figures["live"], screen.text)
+        place.run("rate", "-q", str(program.pid), "64K")
+        screen = program.examine(place)
+        equal(f"{name}: woken: verdict", screen.verdict, "unknown")
+        lacks(f"{name}: woken: said", screen.text, r"asleep: nothing is recorded$")
+    program = Program(place, [CAUSES, "retention"], rate=0)
+    with Server(place, str(program.pid)) as server:
+        lacks("metrics: what is free is not known", server.text("/metrics")[1], "^heapmark_allocator_free_bytes")
+    program.end()
+
+
+def test_woken(place):
+    """A leak that is woken is seen to be one, by what it does from then on."""
+    program = Program(place, [CAUSES, "leak"], rate=0)
+    wait_until(lambda: resident_bytes(program.pid) >= 64 * MIB)
+    place.run("rate", "-q", str(program.pid), str(RATE))
+    verdicts = []
+
+    def is_leak():
+        verdicts.append(program.examine(place).verdict)
+        return verdicts[-1] == "leak"
+
+    wait_until(is_leak)
+    lacks("never of what is not known", " ".join(verdicts), "fragmentation|mmap")
+    equal("dump", place.run("dump", "-q", "-o", "p.pb.gz", str(program.pid))[0], 0)
+    program.end()
+    equal("its profile", Screen(place.run("doctor", "p.pb.gz")[1]).verdict, "leak")
+
+
+def test_inherited(place):
+    """What a fork child has of its parent is not in its ledger, and is not free either."""
+    for allocator, file in ALLOCATORS.items():
+        program = Program(place, [CAUSES, "prefork"], file)
+        child = program.figures["child"]
+        wait_until(lambda pid=child: place.run("doctor", str(pid))[0] == 0)
+        screen = program.examine(place, child)
+        equal(f"{allocator}: verdict", screen.verdict, "unknown")
+        adds_up(allocator, screen, resident_bytes(child))
+        near(f"{allocator}: what the parent had", screen.sizes["not recorded"], program.figures["live"])
+        contains(f"{allocator}: said", screen.text, "by the process that this one was forked from")
+        contains(f"{allocator}: what to type", screen.text, rf"^next +heapmark doctor {program.pid} says ")
+        program.end()
+
+
+def test_full_ledger(place):
+    """What had no room in the ledger may be live."""
+    program = Program(place, [CAUSES, "retention"], rate=1, HEAPMARK_MAX="2M")
+    screen = program.examine(place, said="samples without room")
+    equal("verdict", screen.verdict, "unknown")
+    adds_up("full", screen, resident_bytes(program.pid), own_max=16 * MIB)  # a ledger for 65,536 samples
+    contains("said", screen.text, "when there was no room in the ledger")
+    contains("what to type", screen.text, r"^next +start it with a larger HEAPMARK_MAX ")
+    lacks("what is not known to be freed does not churn", screen.text, r"/s .*\[dropped\]")
+    program.end()
 
 
 def test_threads(place):
@@ -323,6 +406,16 @@ def test_untouched(place):
         contains(f"{name}: said", screen.text, r"of the heap in use, 1.0 GiB was never touched and is not resident")
         check(f"{name}: not live in memory", screen.sizes["live heap"] <= 8 * MIB, screen.text)
         equal(f"{name}: verdict", screen.verdict, "healthy")
+
+
+def test_reserved(place):
+    """What is live and not resident is not said to be held in memory."""
+    program = Program(place, [CAUSES, "reserved"])
+    screen = program.examine(place)
+    adds_up("reserved", screen, resident_bytes(program.pid))
+    contains("said", screen.text, r"^verdict +retention: 6\d\d MiB, of which no more than \S+ MiB is resident, is held by ")
+    check("more is live than resident", resident_bytes(program.pid) <= program.figures["live"] / 2, screen.text)
+    program.end()
 
 
 def test_mixed(place):
@@ -390,6 +483,81 @@ def test_drained_map(place):
         os.close(inside)
 
 
+def after_the_kill(place, program):
+    """What is said of the ledger that is left, and of the profile made of it."""
+    program.process.kill()
+    program.process.communicate()
+    equal("dump", place.run("dump", "-q", "-o", "p.pb.gz", place.file("*.ledger"))[0], 0)
+    return [Screen(place.run("doctor", file)[1]).verdict for file in (place.file("*.ledger"), "p.pb.gz")]
+
+
+def test_forgetful(place):
+    """A place that frees most of what it allocates and forgets the rest."""
+    program = Program(place, [CAUSES, "forgetful"])
+    wait_until(lambda: program.examine(place).verdict == "leak")
+    equal("ledger, profile", after_the_kill(place, program), ["leak", "leak"])
+
+
+def test_late(place):
+    """A leak that began when the program had run for a while."""
+    program = Program(place, [CAUSES, "late"])
+    screens = []
+
+    def is_leak():
+        screens.append(program.examine(place))
+        return screens[-1].verdict == "leak"
+
+    wait_until(is_leak)
+    contains("said", screens[-1].text, r"^verdict +leak: \S+ MiB is not freed, \S+ MiB/s since it began to grow: .* most in "
+             r"touched < leak_block < late$")
+    program.end()
+
+
+def test_random_cache(place):
+    """It has all ages and frees as much as it gets, which is no leak at any time, nor when it has ended.
+
+    Of the files: 1000 samples, so that a part of what is held is off by 0.016; a leak is 0.05 above what is expected.
+    Of the process: as many samples of what is freed in a second as of what is new, some 400."""
+    program = Program(place, [CAUSES, "random"])
+    for _ in range(6):
+        lacks("verdict", program.examine(place).verdict, "leak")
+    for verdict in after_the_kill(place, program):
+        lacks("verdict of a file", verdict, "leak")
+
+
+def test_directory(place):
+    """A screen for each: of a process that runs, and of one that has ended."""
+    ended = Program(place, [CAUSES, "retention"])
+    ended.end()
+    program = Program(place, [CAUSES, "retention"])
+    status, text, errors = place.run("doctor", place.path)
+    equal("exit status", (status, errors), (0, ""))
+    equal("verdicts", re.findall(r"^verdict +(\w+):", text, re.MULTILINE), ["retention"] * 2)
+    equal("processes", sorted(map(int, re.findall(r"^doctor_causes\[(\d+)\]", text, re.MULTILINE))),
+          sorted([ended.pid, program.pid]))
+    contains("the one that runs has memory", text, r"^  resident +\S+ MiB ")
+    program.end()
+
+
+def test_ends_meanwhile(place):
+    """A process that ends in doctor's second has ended, and what it left is what to look at."""
+    for name, end, left in (("exit", Program.end, "pb.gz"), ("kill", lambda program: program.process.kill(), "ledger")):
+        inner = common.Place(place.path, name)
+        program = Program(inner, [CAUSES, "retention"])
+        doctor = inner.start(TOOL, "doctor", str(program.pid))
+        wait_until(lambda pid=doctor.pid: "nanosleep" in Path(f"/proc/{pid}/wchan").read_text(encoding="ascii"))
+        os.kill(doctor.pid, signal.SIGSTOP)
+        end(program)
+        program.process.communicate()
+        os.kill(doctor.pid, signal.SIGCONT)
+        status, text, errors = finish(doctor)
+        equal(f"{name}: exit status", (status, errors), (0, ""))
+        equal(f"{name}: verdict", Screen(text).verdict, "retention")
+        contains(f"{name}: said", text, "; the process has ended while it was looked at$")
+        lacks(f"{name}: no threads", text, "^threads")
+        contains(f"{name}: what to type", text, rf"^next +heapmark top --by kept {inner.file('*.' + left)}$")
+
+
 def test_killed(place):
     """Of a process that has ended: what its ledger says, by ages too."""
     program = Program(place, [CAUSES, "leak"])
@@ -408,6 +576,29 @@ def test_killed(place):
     status, _, errors = place.run("doctor", str(program.pid))
     equal("its number: exit status", status, 2)
     contains("its number: said", errors, rf"error: {program.pid}: (no such process|runs without)")
+
+
+def test_killed_busy(place):
+    """Of a process that was killed and had nothing live: it is known to have lived until its last sample."""
+    program = Program(place, [CAUSES, "churn"])
+    time.sleep(4.5)
+    program.process.kill()
+    program.process.communicate()
+    text = place.run("doctor", place.file("*.ledger"))[1]
+    recorded = re.search(r"recorded for at least ([\d.]+)(m?s)", text)
+    check("recorded for", recorded[2] == "s" and float(recorded[1]) >= 4, text)
+    equal("verdict", Screen(text).verdict, "churn")
+
+
+def test_killed_idle(place):
+    """Of a process that was killed nobody knows for how long it had done nothing: no rate is made of what it built."""
+    began = time.monotonic()
+    program = Program(place, [CAUSES, "fragmentation"])
+    is_believed = time.monotonic() - began > 3.5  # the machine is so slow that it may have taken 4 s
+    verdicts = after_the_kill(place, program)
+    contains("said", place.run("doctor", "p.pb.gz")[1], r"recorded for at least \S+,")
+    if not is_believed:
+        equal("ledger, profile", verdicts, ["healthy", "healthy"])
 
 
 def test_profile_of_running(place):
@@ -429,10 +620,10 @@ def test_profile_of_running(place):
 
 def test_bad_input(place):
     for name, arguments, expected in (
-            ("none", (), "one PID, LEDGER or PROFILE"), ("two", ("1", "2"), "one PID, LEDGER or PROFILE"),
+            ("none", (), "one PID, LEDGER, PROFILE or DIR"), ("two", ("1", "2"), "one PID, LEDGER, PROFILE or DIR"),
             ("no library", (str(os.getpid()),), "runs without libheapmark.so"),
             ("no process", ("4194304",), "no such process"),
-            ("no file", ("nothing.pb.gz",), "No such file"), ("no profile", (CAUSES,), "not a profile"),
+            ("no file", ("nothing.pb.gz",), "No such file"), ("empty", (".",), "no profile or ledger in this directory"), ("no profile", (CAUSES,), "not a profile"),
             ("option", ("--by", "1"), "unknown option")):
         status, output, errors = place.run("doctor", *arguments)
         equal(f"{name}: exit status", (status, output), (2, ""))

@@ -18,6 +18,7 @@ enum { NS_PER_MS = 1000000, PROCESSES_MAX = 100 };
 static uint64_t clock_ns = UINT64_C(1000) * 1000000000;
 static uint64_t look_ms;
 static int smaps_error;
+static uint64_t unrecorded_bytes;
 static unsigned int looks[PROCESSES_MAX];
 
 /* In place of what is linked otherwise. */
@@ -61,7 +62,9 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 {
 	(void)mappings, (void)snapshot, (void)stacks, (void)stack_count;
 	*ret_split = (struct hm_memory_split){
-		.parts_bytes = { [HM_MEMORY_LIVE] = 1000 * (uint64_t)pid + looks[pid], [HM_MEMORY_KEPT] = 7 },
+		.parts_bytes = { [HM_MEMORY_KEPT] = 7 },
+		.heap_bytes = 1000 * (uint64_t)pid + looks[pid] + 7,
+		.unrecorded_bytes = unrecorded_bytes,
 	};
 }
 
@@ -188,6 +191,10 @@ static void test_absent(void)
 	target.run_start_ns++; /* another process of this number */
 	CHECK(hm_allocators_find(&allocators, &target, &figures));
 	CHECK_EQ(looks[3], 2);
+	unrecorded_bytes = UINT64_MAX; /* asleep: what is free is not known */
+	target.run_start_ns++;
+	CHECK(!hm_allocators_find(&allocators, &target, &figures));
+	unrecorded_bytes = 0;
 	target.is_running = false;
 	CHECK(!hm_allocators_find(&allocators, &target, &figures));
 	CHECK(!hm_allocators_find_alone(&allocators, &target, &figures));

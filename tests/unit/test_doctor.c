@@ -149,6 +149,22 @@ static void test_split_names(void)
 	CHECK_STR(split.allocator, "glibc");
 }
 
+/* Shared memory has the name of a file, and is none. */
+static void test_split_shared(void)
+{
+	struct split_case shared = {
+		.mappings = { named(anonymous(0x1000, MIB, 1 * KIB), "/dev/zero (deleted)", 7),
+			      named(anonymous(0x200000, MIB, 2 * KIB), "/memfd:x (deleted)", 8),
+			      named(anonymous(0x400000, MIB, 4 * KIB), "/SYSV00000000 (deleted)", 9),
+			      named(anonymous(0x600000, MIB, 8 * KIB), "/dev/shm/x", 10) },
+		.mapping_count = 4,
+	};
+	const struct hm_memory_split split = split_of(&shared);
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 7 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_FILES], 8 * KIB);
+}
+
 /* A small block in an arena claims its 64 MiB, and none of what the kernel has joined with them. */
 static void test_split_arena(void)
 {
@@ -630,6 +646,45 @@ static void test_jemalloc_pages(void)
 	tree_done(&tree);
 }
 
+static struct hm_memory_split split_with(struct hm_snapshot snapshot)
+{
+	struct hm_mapping entries[] = { named(anonymous(0x200000, MIB, 10 * KIB), "[heap]", 0),
+					anonymous(place, MIB, 30 * KIB) };
+	const struct hm_mappings mappings = { .entries = entries, .count = 2, .resident_bytes = 40 * KIB };
+	struct hm_memory_split split;
+
+	hm_memory_split(0, &mappings, &snapshot, NULL, 0, &split);
+	CHECK_EQ(split.heap_bytes, 10 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT] + split.parts_bytes[HM_MEMORY_ANONYMOUS] +
+			 split.parts_bytes[HM_MEMORY_UNRECORDED],
+		 40 * KIB);
+	return split;
+}
+
+/* What no sample tells of is neither free nor surely not malloc's; no more than there can be of it. */
+static void test_split_unrecorded(void)
+{
+	struct hm_snapshot_stack stacks[] = {
+		{ .kind = HM_STACK_ORDINARY, .alloc.bytes_fixed = (uint64_t)MIB << HM_BYTES_FRACTION_BITS },
+		{ .kind = HM_STACK_DROPPED, .alloc.bytes_fixed = 3 * KIB << HM_BYTES_FRACTION_BITS },
+	};
+	struct hm_memory_split split = split_with((struct hm_snapshot){ .stacks = stacks, .stack_count = 2 });
+
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_UNRECORDED], 3 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 7 * KIB);
+	CHECK_EQ(split.surely_mapped_bytes, 27 * KIB);
+
+	split = split_with((struct hm_snapshot){ .inherited_bytes = 8 * KIB, .asleep_bytes = 4 * KIB });
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_UNRECORDED], 12 * KIB);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 0);
+	CHECK_EQ(split.surely_mapped_bytes, 18 * KIB);
+
+	split = split_with((struct hm_snapshot){ .inherited_bytes = KIB, .asleep_bytes = UINT64_MAX });
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_UNRECORDED], 40 * KIB);
+	CHECK_EQ(split.surely_mapped_bytes, 0);
+	CHECK_EQ(split.unrecorded_bytes, UINT64_MAX);
+}
+
 /* --- The diagnosis ------------------------------------------------------------------------------------- */
 
 /* One place, of which there are these figures, and a process of 100 MiB. */
@@ -816,6 +871,7 @@ static const struct diagnosis_case diagnosis_cases[] = {
 	  0 },
 	{ "holes", HM_VERDICT_FRAGMENTATION, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 80, 0, 0, 15 }, 60, 0 },
 	{ "few holes", HM_VERDICT_HEALTHY, 100, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 32, 31, 0, 32 }, 60, 0 },
+	{ "not recorded", HM_VERDICT_UNKNOWN, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 5, 0, 5, 0, 80 }, 60, 0 },
 	{ "mapped", HM_VERDICT_MMAP, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 80, 0, 10 }, 60, 0 },
 	{ "stacks", HM_VERDICT_THREADS, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 5, 5, 70, 15 }, 60, 0 },
 	{ "small all over", HM_VERDICT_HEALTHY, 5, 5, { 0, 0, 0, 5 }, 0, 0, { 5, 7, 0, 0, 1 }, 60, 0 },
@@ -838,12 +894,16 @@ static struct hm_diagnosis diagnose(const struct diagnosis_case *of, struct hm_s
 	}
 	site->look_alloc_bytes = of->look_alloc_mib * MIB;
 	site->look_freed_bytes = of->look_freed_mib * MIB;
+	/* what is freed was there before */
+	site->look_new_bytes = site->look_alloc_bytes;
+	site->look_growth_bytes = site->look_alloc_bytes - site->look_freed_bytes;
 	sites->total = *site;
 	sites->recorded_seconds = of->seconds;
 	for (int part = 0; part < HM_MEMORY_PARTS; part++) {
 		split.parts_bytes[part] = (uint64_t)(of->parts_mib[part] * MIB);
 		split.resident_bytes += split.parts_bytes[part];
 	}
+	split.surely_mapped_bytes = split.parts_bytes[HM_MEMORY_ANONYMOUS];
 
 	const struct hm_evidence evidence = {
 		.sites = sites,
@@ -897,6 +957,158 @@ static void test_diagnosis_of_profile(void)
 	sites.band_count = 0;
 	sites.recorded_seconds = 0; /* not known when it began: neither ages nor rates say anything */
 	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_HEALTHY);
+}
+
+/* One place of 50 MiB that has freed `times` of that, recorded for a minute, with so many samples. */
+static struct hm_site site_that_freed(double times, double samples)
+{
+	const double inuse_bytes = 50 * MIB;
+
+	return (struct hm_site){
+		.figures = { .alloc_bytes = inuse_bytes * (1 + times),
+			     .inuse_bytes = inuse_bytes,
+			     .inuse_variance = samples > 0 ? inuse_bytes * inuse_bytes / samples : 0 },
+	};
+}
+
+static bool is_leak_in_bands(const struct hm_site *site, const double *bands_part, uint32_t band_count,
+			     double look_seconds)
+{
+	struct hm_site entry = *site;
+	struct hm_sites sites = {
+		.entries = &entry,
+		.count = 1,
+		.total = *site,
+		.recorded_seconds = 60,
+		.band_count = band_count,
+	};
+
+	memcpy(sites.bands_part, bands_part, band_count * sizeof(bands_part[0]));
+	return hm_diagnose(&(struct hm_evidence){ .sites = &sites, .look_seconds = look_seconds }).verdict ==
+	       HM_VERDICT_LEAK;
+}
+
+static const double quarters[] = { 0.25, 0.25, 0.25, 0.25 };
+static const double labels_of_a_minute[] = { 1.0 / 60, 9.0 / 60, 50.0 / 60 };
+
+/* Filled at once and replaced at random since: what is older than b is exp(-x b/T) of it. */
+static struct hm_site site_replaced(double times, double samples, const double *bands_part,
+				    uint32_t band_count)
+{
+	struct hm_site site = site_that_freed(times, samples);
+	double start = 0;
+
+	for (uint32_t band = 0; band < band_count; band++) {
+		const double end = band + 1 < band_count ? exp(-times * (start + bands_part[band])) : 0;
+
+		site.bands_bytes[band] = (exp(-times * start) - end) * site.figures.inuse_bytes;
+		start += bands_part[band];
+	}
+	return site;
+}
+
+static struct hm_site site_leaking(double times, double samples, const double *bands_part,
+				   uint32_t band_count)
+{
+	struct hm_site site = site_that_freed(times, samples);
+
+	for (uint32_t band = 0; band < band_count; band++)
+		site.bands_bytes[band] = bands_part[band] * site.figures.inuse_bytes;
+	return site;
+}
+
+/* Of a file: a cache, however long it runs, is no leak; a place that frees what it does not leak is one. */
+static void test_diagnosis_of_replaced(void)
+{
+	for (int tenths = 1; tenths <= 100; tenths++) {
+		const double times = tenths / 10.0;
+		struct hm_site site = site_replaced(times, 0, quarters, 4);
+
+		CHECK(!is_leak_in_bands(&site, quarters, 4, 0));
+		site = site_replaced(times, 0, labels_of_a_minute, 3);
+		CHECK(!is_leak_in_bands(&site, labels_of_a_minute, 3, 0));
+		/* in between a cache may have such ages */
+		site = site_leaking(times, 1000, quarters, 4);
+		if (times < 0.5 || times >= 1.5)
+			CHECK(is_leak_in_bands(&site, quarters, 4, 0));
+	}
+
+	struct hm_site site = site_leaking(3, 100, labels_of_a_minute, 3);
+
+	CHECK(is_leak_in_bands(&site, labels_of_a_minute, 3, 0));
+	site = site_leaking(3, 16, labels_of_a_minute, 3);
+	CHECK(!is_leak_in_bands(&site, labels_of_a_minute, 3, 0)); /* by chance */
+}
+
+/* Of a process: what it gets and keeps in the second, against what it frees of what it had. */
+static void test_diagnosis_of_partial_leak(void)
+{
+	struct hm_site site = site_leaking(1, 100, quarters, 4);
+
+	site.look_alloc_bytes = 3 * MIB;
+	site.look_freed_bytes = 2 * MIB; /* at once, but for a little */
+	site.look_new_bytes = 1.1 * MIB;
+	site.look_growth_bytes = 1.0 * MIB;
+	site.look_growth_variance = pow(0.4 * MIB, 2);
+	CHECK(is_leak_in_bands(&site, quarters, 4, 1));
+	site.look_growth_variance = pow(0.6 * MIB, 2); /* within its noise */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.look_growth_variance = 0;
+	site.look_new_bytes = 3 * MIB; /* of which as much was freed before that it had */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.look_new_bytes = 0.4 * MIB;
+	site.look_growth_bytes = 0.4 * MIB; /* less than half of what it grew by until now */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+}
+
+/* One that began late has its own quarters, if it is seen to grow. */
+static void test_diagnosis_of_late_leak(void)
+{
+	struct hm_site site = site_that_freed(0, 0);
+
+	site.bands_bytes[0] = site.figures.inuse_bytes;
+	for (int quarter = 0; quarter < 4; quarter++)
+		site.quarters_bytes[quarter] = site.figures.inuse_bytes / 4;
+	site.oldest_seconds = 10;
+	site.look_new_bytes = 5 * MIB;
+	site.look_growth_bytes = 5 * MIB;
+	CHECK(is_leak_in_bands(&site, quarters, 4, 1));
+	site.oldest_seconds = 3.9;
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.oldest_seconds = 10;
+	site.figures.alloc_bytes = 2 * site.figures.inuse_bytes; /* a queue that happens to grow */
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+	site.figures.alloc_bytes = site.figures.inuse_bytes;
+	site.look_new_bytes = 0;
+	site.look_growth_bytes = 0;
+	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+}
+
+/* Too little of each, and plain of all of them. */
+static void test_diagnosis_of_many_places(void)
+{
+	enum { PLACES = 64 };
+	struct hm_site entries[PLACES];
+	struct hm_sites sites = {
+		.entries = entries, .count = PLACES, .recorded_seconds = 60, .band_count = HM_BANDS_OF_LEDGER
+	};
+
+	for (size_t i = 0; i < PLACES; i++) {
+		entries[i] = site_leaking(0, 5, quarters, 4);
+		hm_view_add(&sites.total.figures, &entries[i].figures);
+	}
+	memcpy(sites.bands_part, quarters, sizeof(quarters));
+
+	const struct hm_evidence evidence = { .sites = &sites, .look_seconds = 1 };
+	struct hm_diagnosis diagnosis = hm_diagnose(&evidence);
+
+	CHECK_EQ(diagnosis.verdict, HM_VERDICT_LEAK);
+	CHECK_EQ(diagnosis.site_count, PLACES);
+	CHECK(diagnosis.bytes == sites.total.figures.inuse_bytes);
+	CHECK(fabs(diagnosis.bytes_per_second * 60 - diagnosis.bytes) < 1);
+	for (size_t i = 0; i < PLACES; i++)
+		entries[i].look_growth_bytes = -(double)MIB; /* given back */
+	CHECK_EQ(hm_diagnose(&evidence).verdict, HM_VERDICT_RETENTION);
 }
 
 /* --- Threads ------------------------------------------------------------------------------------------- */
@@ -995,6 +1207,7 @@ int main(void)
 {
 	test_mappings();
 	test_split_names();
+	test_split_shared();
 	test_split_arena();
 	test_split_mapped_blocks();
 	test_split_aligned_blocks();
@@ -1008,8 +1221,13 @@ int main(void)
 	test_split_around_ledger();
 	test_split_by_place();
 	test_jemalloc_pages();
+	test_split_unrecorded();
 	test_diagnosis();
 	test_diagnosis_of_profile();
+	test_diagnosis_of_replaced();
+	test_diagnosis_of_partial_leak();
+	test_diagnosis_of_late_leak();
+	test_diagnosis_of_many_places();
 	test_thread_page();
 	return check_result();
 }
