@@ -81,14 +81,18 @@ static bool place_by_chunk(const struct hm_mapping *mapping, uint64_t address, u
 	return true;
 }
 
-/* A heap is there as a whole, so what lies behind the start of the mapping by less cannot be in one. */
+/*
+ * A heap is there as a whole, so what lies behind the start of the mapping by less cannot be in one.  Heaps are
+ * mapped with MAP_NORESERVE, blocks are not; for a small one, which has no mapping of its own, that is not asked:
+ * the kernel forgets it where it never overcommits.
+ */
 static struct hm_glibc_place guess_place(const struct hm_mapping *mapping, uint64_t address,
 					 uint64_t size_bytes)
 {
 	const bool can_be_in_heap = heap_of(address) >= mapping->start_address;
 
 	if (size_bytes >= mapped_block_bytes &&
-	    (!can_be_in_heap || address % PAGE_BYTES == sizeof(struct chunk)))
+	    (!can_be_in_heap || !mapping->no_reserve || address % PAGE_BYTES == sizeof(struct chunk)))
 		return (struct hm_glibc_place){
 			.kind = HM_GLIBC_MAPPED,
 			.start_address = page_down(address),

@@ -236,11 +236,19 @@ static void test_split_aligned_blocks(void)
 			  { .address = place + 4 * MIB, .size_bytes = MIB, .weight = 1 } },
 		.live_count = 2,
 	};
-	const struct hm_memory_split split = split_of(&blocks);
+	struct hm_memory_split split = split_of(&blocks);
 
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_LIVE], 2 * MIB);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_KEPT], 4 * KIB);
 	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 14 * MIB - 4 * KIB);
+
+	/* An arena could begin here, but it would be mapped otherwise. */
+	blocks.mappings[0] = anonymous(place, 17 * MIB, 17 * MIB);
+	split = split_of(&blocks);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 15 * MIB - 4 * KIB);
+	blocks.mappings[0].no_reserve = true;
+	split = split_of(&blocks);
+	CHECK_EQ(split.parts_bytes[HM_MEMORY_ANONYMOUS], 0);
 }
 
 /* Where it can be read: what malloc has written before a block says how far its mapping reaches. */
