@@ -15,6 +15,9 @@ static const double leak_band_part = 0.1;
 static const double leak_freed_part = 0.5;
 static const double leak_replaced_part = 0.5;
 static const double leak_growth_part = 0.5;
+static const double doubtful_freed_part = 0.1;
+static const double doubtful_unrecorded_part = 0.5;
+static const double resident_step_bytes = 256 << 10;
 static const double sure_deviations = 2;
 static const double sure_age_part = 0.05;
 static const double leak_seconds = 4;
@@ -130,16 +133,35 @@ static bool weighs(const struct hm_sites *sites, const struct hm_site *site)
 	       samples_of(&site->figures) >= leak_samples;
 }
 
+/*
+ * Whether the process does not grow, though the place seems to, and may seem to without doing so.  seconds: in
+ * which it came to hold what it does.
+ */
+static bool is_refuted(const struct hm_evidence *evidence, const struct hm_site *site, double seconds)
+{
+	const double inuse_bytes = site->figures.inuse_bytes;
+	const double average_bytes = inuse_bytes * evidence->look_seconds / seconds;
+	const bool is_doubtful =
+		freed_times(site) >= doubtful_freed_part ||
+		(evidence->split != NULL && (double)evidence->split->parts_bytes[HM_MEMORY_UNRECORDED] >=
+						    doubtful_unrecorded_part * inuse_bytes);
+
+	return is_doubtful && evidence->look_seconds > 0 && average_bytes >= resident_step_bytes &&
+	       evidence->resident_growth_bytes < leak_growth_part * average_bytes;
+}
+
 static bool leaks(const struct hm_evidence *evidence, const struct hm_site *site)
 {
 	const struct hm_sites *const sites = evidence->sites;
+	const bool is_of_all_ages = has_every_age(sites, site);
 
-	if (!weighs(sites, site) || gives_back(evidence, site))
+	if (!weighs(sites, site) || gives_back(evidence, site) ||
+	    is_refuted(evidence, site, is_of_all_ages ? sites->recorded_seconds : site->oldest_seconds))
 		return false;
 
 	const bool is_hardly_freed = freed_times(site) < leak_replaced_part;
 
-	if (has_every_age(sites, site))
+	if (is_of_all_ages)
 		return is_hardly_freed || surely_grows(evidence, site, sites->recorded_seconds) ||
 		       surely_outlives(sites, site);
 	return is_hardly_freed && has_every_age_of_its_own(site) &&

@@ -24,6 +24,12 @@
  *	                 replaced by another place;
  *	               - has ever freed less than half of what it holds, or surely grows, or its ages are surely
  *	                 not those of what is replaced (below);
+ *	               - takes the process with it: where the place has freed a tenth of what it holds, or half
+ *	                 as much as it holds is memory that was not recorded, what is resident has to grow
+ *	                 between the looks by half of what the place grows by on average.  For a cache that has
+ *	                 just become full, or refills what it drops from time to time, grows as a leak does as
+ *	                 far as samples can tell, and so does one whose old blocks nobody recorded.  Not asked of
+ *	                 places that grow by less than 256 KiB meanwhile: the kernel counts in steps;
  *	               and recording began 4 s ago or more: all ages look alike in a program that starts.
  *	retention      The live heap is large, and places that keep 40 % or more of all they ever allocated
  *	               hold half of it: structures that were built and stay.  One that doubles when it is full
@@ -85,6 +91,7 @@ struct hm_evidence {
 	const struct hm_memory_split *split; /* borrowed; NULL: not known */
 	uint64_t resident_bytes;             /* without a split; 0: not known */
 	double look_seconds;                 /* between the two looks; 0: there was one */
+	double resident_growth_bytes;        /* of the process, between them: measured, not estimated */
 	bool end_is_open; /* it is known how long recording has lasted at least, and no more */
 };
 

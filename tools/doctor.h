@@ -25,7 +25,8 @@ struct hm_doctor {
 	/* Of a ledger. */
 	struct hm_snapshot earlier; /* of a process that runs: the first look */
 	struct hm_snapshot later;
-	double look_seconds; /* between them; 0: there was one, or nothing is recorded now */
+	double look_seconds;          /* between them; 0: there was one, or nothing is recorded now */
+	double resident_growth_bytes; /* between them */
 	bool is_asleep;
 
 	struct hm_view view;

@@ -95,6 +95,13 @@ static void look_at_memory(struct hm_doctor *doctor)
 		split_memory(doctor);
 }
 
+static double resident_bytes_of(pid_t pid)
+{
+	struct hm_process_memory memory = { 0 };
+
+	return hm_process_read_memory(pid, &memory) == 0 ? (double)memory.resident_bytes : 0;
+}
+
 /*
  * The order matters: counters, a second of waiting in which the threads are read, counters, and what is
  * resident right after them, so that both are of one moment.
@@ -111,6 +118,9 @@ static int look_at_process(struct hm_doctor *doctor, const struct hm_input *inpu
 
 	if (error != 0)
 		return error;
+
+	const double resident_bytes = resident_bytes_of(doctor->pid);
+
 	read_threads(doctor);
 	sleep_until(moment);
 
@@ -119,6 +129,7 @@ static int look_at_process(struct hm_doctor *doctor, const struct hm_input *inpu
 	error = take_snapshot(doctor, input, HM_LEDGER_LIVE | HM_LEDGER_AGES, &doctor->later, ret_reason);
 	if (error != 0 || has_ended)
 		return error;
+	doctor->resident_growth_bytes = resident_bytes_of(doctor->pid) - resident_bytes;
 	doctor->look_seconds =
 		(double)(doctor->later.realtime_ns - doctor->earlier.realtime_ns) / ns_per_second;
 	look_at_memory(doctor);
@@ -242,6 +253,7 @@ int hm_doctor_gather(struct hm_doctor *doctor, const char *argument, const struc
 		.split = doctor->has_split ? &doctor->split : NULL,
 		.resident_bytes = doctor->has_memory ? doctor->memory.resident_bytes : 0,
 		.look_seconds = doctor->look_seconds,
+		.resident_growth_bytes = doctor->resident_growth_bytes,
 		.end_is_open = hm_doctor_end_is_open(doctor),
 	};
 

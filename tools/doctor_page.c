@@ -530,6 +530,17 @@ static void print_basis(const struct hm_doctor *doctor)
 	(void)printf(" nothing is known");
 }
 
+/* Whether somebody can say what the parent holds: it may be another one now, of a child whose own has ended. */
+static bool is_recorded(pid_t pid)
+{
+	struct hm_process_ledger ledger;
+
+	if (pid <= 1 || hm_process_open_ledger(pid, &ledger) != 0)
+		return false;
+	(void)close(ledger.descriptor);
+	return true;
+}
+
 static void print_next_of_unknown(const struct hm_doctor *doctor)
 {
 	const pid_t parent = hm_process_parent(doctor->pid);
@@ -543,12 +554,12 @@ static void print_next_of_unknown(const struct hm_doctor *doctor)
 		(void)printf(
 			"start it with a larger HEAPMARK_MAX or HEAPMARK_RATE, so that there is room for "
 			"all that is live");
-	else if (parent > 1 && doctor->later.inherited_bytes != 0)
+	else if (doctor->later.inherited_bytes != 0 && is_recorded(parent))
 		(void)printf("heapmark doctor %d says what its parent holds", (int)parent);
 	else
-		(void)printf(
-			"start it with HEAPMARK_RATE=64K, and so that it does not go on in a child, to see "
-			"all of it");
+		(void)printf("start it with HEAPMARK_RATE=64K%s, to see all of it",
+			     doctor->later.inherited_bytes != 0 ? ", and so that it does not go on in a child"
+								: "");
 }
 
 static void print_next(const struct hm_doctor *doctor)

@@ -404,9 +404,8 @@ static void fifo(void)
 }
 
 /* A cache that replaces what it holds at random: there are some of every age, the fewer the older. */
-static void replace_at_random(void)
+static void replace_at_random(int at_once)
 {
-	enum { AT_ONCE = 4 * CACHE_AT_ONCE }; /* 26 MiB/s of 64 MiB */
 	static void *blocks[CACHE_COUNT];
 	uint64_t state = 1;
 
@@ -414,7 +413,7 @@ static void replace_at_random(void)
 		blocks[i] = touched(CACHE_BLOCK);
 	ready("live", (uint64_t)CACHE_COUNT * CACHE_BLOCK);
 	while (go_on(PAUSE_MS)) {
-		for (int i = 0; i < AT_ONCE; i++) {
+		for (int i = 0; i < at_once; i++) {
 			state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
 			void **const block = &blocks[(state >> 33) % CACHE_COUNT];
 
@@ -422,6 +421,16 @@ static void replace_at_random(void)
 			*block = touched(CACHE_BLOCK);
 		}
 	}
+}
+
+static void replace_fast(void)
+{
+	replace_at_random(4 * CACHE_AT_ONCE); /* 26 MiB/s of 64 MiB */
+}
+
+static void replace_slowly(void)
+{
+	replace_at_random(CACHE_AT_ONCE / 3); /* 2 MiB/s */
 }
 
 static void untouched(void)
@@ -544,7 +553,8 @@ int main(int argc, char **argv)
 		{ "undumpable", undumpable },
 		{ "prefork", prefork },
 		{ "forgetful", forgetful },
-		{ "random", replace_at_random },
+		{ "random", replace_fast },
+		{ "random_slow", replace_slowly },
 		{ "reserved", reserved },
 		{ "shared", map_shared },
 		{ "file", map_file },

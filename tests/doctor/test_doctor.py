@@ -310,6 +310,7 @@ def test_asleep(place):
         screen = program.examine(place)
         equal(f"{name}: woken: verdict", screen.verdict, "unknown")
         lacks(f"{name}: woken: said", screen.text, r"asleep: nothing is recorded$")
+        contains(f"{name}: woken: what to type", screen.text, r"^next +start it with HEAPMARK_RATE=64K, to see all of it")
     program = Program(place, [CAUSES, "retention"], rate=0)
     with Server(place, str(program.pid)) as server:
         lacks("metrics: what is free is not known", server.text("/metrics")[1], "^heapmark_allocator_free_bytes")
@@ -332,6 +333,22 @@ def test_woken(place):
     equal("dump", place.run("dump", "-q", "-o", "p.pb.gz", str(program.pid))[0], 0)
     program.end()
     equal("its profile", Screen(place.run("doctor", "p.pb.gz")[1]).verdict, "leak")
+
+
+def test_woken_cache(place):
+    """What replaces blocks that nobody recorded grows as far as samples can tell; the process does not."""
+    program = Program(place, [CAUSES, "random_slow"], rate=0)
+    place.run("rate", "-q", str(program.pid), "64K")
+    verdicts = []
+
+    def is_partly_replaced():
+        screen = program.examine(place)
+        verdicts.append(screen.verdict)
+        return screen.sizes["live heap"] >= 0.25 * program.figures["live"]
+
+    wait_until(is_partly_replaced)
+    equal("verdicts", set(verdicts), {"unknown"})
+    program.end()
 
 
 def test_inherited(place):

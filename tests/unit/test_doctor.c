@@ -917,6 +917,7 @@ static struct hm_diagnosis diagnose(const struct diagnosis_case *of, struct hm_s
 		.sites = sites,
 		.split = split.resident_bytes != 0 ? &split : NULL,
 		.look_seconds = look_seconds,
+		.resident_growth_bytes = 1024 * MIB, /* it does not speak against a leak */
 	};
 
 	return hm_diagnose(&evidence);
@@ -992,8 +993,10 @@ static bool is_leak_in_bands(const struct hm_site *site, const double *bands_par
 	};
 
 	memcpy(sites.bands_part, bands_part, band_count * sizeof(bands_part[0]));
-	return hm_diagnose(&(struct hm_evidence){ .sites = &sites, .look_seconds = look_seconds }).verdict ==
-	       HM_VERDICT_LEAK;
+	return hm_diagnose(&(struct hm_evidence){ .sites = &sites,
+						  .look_seconds = look_seconds,
+						  .resident_growth_bytes = 1024 * MIB })
+		       .verdict == HM_VERDICT_LEAK;
 }
 
 static const double quarters[] = { 0.25, 0.25, 0.25, 0.25 };
@@ -1067,6 +1070,47 @@ static void test_diagnosis_of_partial_leak(void)
 	site.look_new_bytes = 0.4 * MIB;
 	site.look_growth_bytes = 0.4 * MIB; /* less than half of what it grew by until now */
 	CHECK(!is_leak_in_bands(&site, quarters, 4, 1));
+}
+
+/* What seems to grow while the process does not is none, where it may be full, or its past is not known. */
+static void test_diagnosis_of_refuted_leak(void)
+{
+	const double even_mib = 50.0 / HM_BANDS_OF_LEDGER;
+	static const struct {
+		double freed_mib;
+		double unrecorded_mib;
+		double growth_mib; /* of the process, in a second; of the place, 50 / 60 */
+		bool is_leak;
+	} cases[] = {
+		{ 0, 0, 0, true }, /* the place itself is evidence enough */
+		{ 4, 0, 0, true },  { 6, 0, 0, false },  { 6, 0, 0.4, false },  { 6, 0, 0.45, true },
+		{ 0, 24, 0, true }, { 0, 26, 0, false }, { 0, 26, 0.45, true },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct hm_memory_split split = { .resident_bytes = 100 * MIB };
+		struct hm_site site = {
+			.figures = { .alloc_bytes = (50 + cases[i].freed_mib) * MIB,
+				     .inuse_bytes = 50 * MIB },
+			.bands_bytes = { even_mib * MIB, even_mib * MIB, even_mib * MIB, even_mib * MIB },
+		};
+		struct hm_sites sites = { .entries = &site,
+					  .count = 1,
+					  .total = site,
+					  .recorded_seconds = 60,
+					  .band_count = HM_BANDS_OF_LEDGER };
+
+		memcpy(sites.bands_part, quarters, sizeof(quarters));
+		split.parts_bytes[HM_MEMORY_LIVE] = 50 * MIB;
+		split.parts_bytes[HM_MEMORY_UNRECORDED] = (uint64_t)(cases[i].unrecorded_mib * MIB);
+
+		const struct hm_evidence evidence = { .sites = &sites,
+						      .split = &split,
+						      .look_seconds = 1,
+						      .resident_growth_bytes = cases[i].growth_mib * MIB };
+
+		CHECK_EQ(hm_diagnose(&evidence).verdict == HM_VERDICT_LEAK, cases[i].is_leak);
+	}
 }
 
 /* One that began late has its own quarters, if it is seen to grow. */
@@ -1234,6 +1278,7 @@ int main(void)
 	test_diagnosis_of_profile();
 	test_diagnosis_of_replaced();
 	test_diagnosis_of_partial_leak();
+	test_diagnosis_of_refuted_leak();
 	test_diagnosis_of_late_leak();
 	test_diagnosis_of_many_places();
 	test_thread_page();
