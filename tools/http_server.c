@@ -151,6 +151,9 @@ static enum MHD_Result send_answer(struct exchange *exchange)
 	hm_connections_allow(&server->connections, exchange->watched,
 			     HM_HTTP_ANSWER_SECONDS +
 				     (unsigned int)(answer->body_bytes / HM_HTTP_ANSWER_RATE_BYTES));
+	/* The library looks at whether it can send, which it cannot for long where a slow client takes a
+	 * buffer of megabytes: that is no silence. */
+	(void)MHD_set_connection_option(exchange->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
 
 	const enum MHD_Result result = MHD_queue_response(exchange->connection, answer->status, response);
 
@@ -512,10 +515,11 @@ static void end_exchange(void *context, struct MHD_Connection *connection, void 
 	struct exchange *const exchange = *state;
 
 	(void)context;
-	(void)connection;
 	(void)code;
 	if (exchange == NULL)
 		return;
+	(void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+					(unsigned int)HM_HTTP_TIMEOUT_SECONDS);
 	hm_connections_allow(&exchange->server->connections, exchange->watched, HM_HTTP_REQUEST_SECONDS);
 	(void)atomic_fetch_sub_explicit(&exchange->server->answer_bytes, exchange->answer_bytes,
 					memory_order_relaxed);

@@ -224,7 +224,8 @@ int hm_profile_subtract(struct hm_profile *newer, const struct hm_profile *older
 			rules[i] = rule_of(newer, i, inuse);
 		error = subtract_all(newer, &index, rules);
 	}
-	newer->duration_ns = newer->time_ns > older->time_ns ? newer->time_ns - older->time_ns : 0;
+	/* Not 0, also of a process that has ended, whose last moment is both: by that a difference is known. */
+	newer->duration_ns = newer->time_ns > older->time_ns ? newer->time_ns - older->time_ns : 1;
 	index_done(&index);
 	free(rules);
 	return error;

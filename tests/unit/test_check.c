@@ -553,6 +553,14 @@ static const char *change_samples(uint32_t way, const char **ret_sentence)
 	case 17:
 		set_sample_count(16000);
 		FINE();
+	case 18:
+		set_values(2, 20, -1, -10);
+		edited->duration_ns = 1;
+		FINE();
+	case 19:
+		set_values(-1, -10, 1, 10);
+		edited->duration_ns = 1;
+		BREAKS("samples-sign", "value 0 of sample 0 is negative");
 	default:
 		return NULL;
 	}

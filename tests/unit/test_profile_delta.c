@@ -101,9 +101,10 @@ static void test_difference(enum hm_delta_inuse inuse)
 	add(newer, true, 0, 1, (int64_t[]){ 12, 120, 2, 20, 60 });
 	add(newer, true, 1, 1, (int64_t[]){ 3, 30, 3, 30, 30 }); /* new */
 	older->profile.time_ns = 1000;
-	newer->profile.time_ns = 3500;
+	/* of a process that has ended, both are of its last moment */
+	newer->profile.time_ns = inuse == HM_DELTA_INUSE_DIFFERENCE ? 3500 : 1000;
 	CHECK_EQ(hm_profile_subtract(&newer->profile, &older->profile, inuse), 0);
-	CHECK_EQ(newer->profile.duration_ns, 2500);
+	CHECK_EQ(newer->profile.duration_ns, inuse == HM_DELTA_INUSE_DIFFERENCE ? 2500 : 1);
 	CHECK_EQ(newer->profile.sample_count, 3);
 	if (inuse == HM_DELTA_INUSE_DIFFERENCE) {
 		check_values(newer, 0, (int64_t[]){ 0, 0, 0, 0, 8 });
