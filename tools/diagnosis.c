@@ -20,7 +20,6 @@ static const double doubtful_unrecorded_part = 0.5;
 static const double resident_step_bytes = 256 << 10;
 static const double sure_deviations = 2;
 static const double sure_age_part = 0.05;
-static const double leak_seconds = 4;
 
 static const double retention_part = 0.5;
 static const double retention_kept = 0.4;
@@ -74,7 +73,7 @@ static bool has_every_age_of_its_own(const struct hm_site *site)
 	for (uint32_t quarter = 0; quarter < HM_BANDS_OF_LEDGER; quarter++)
 		if (site->quarters_bytes[quarter] < leak_band_fill * even_bytes)
 			return false;
-	return site->oldest_seconds >= leak_seconds;
+	return site->oldest_seconds >= HM_RECORDED_SECONDS_LEAST;
 }
 
 /* Whether it frees, by the second look, as if it would stop growing. */
@@ -294,7 +293,7 @@ static const struct hm_site *busiest_of(const struct hm_sites *sites, bool now)
 
 static bool find_leak(const struct hm_evidence *evidence, struct hm_diagnosis *ret_diagnosis)
 {
-	if (evidence->sites->recorded_seconds < leak_seconds)
+	if (evidence->sites->recorded_seconds < HM_RECORDED_SECONDS_LEAST)
 		return false;
 
 	const struct hm_site light = sum_of_light(evidence->sites);
@@ -339,7 +338,7 @@ static bool find_churn(const struct hm_evidence *evidence, struct hm_diagnosis *
 		.site = busiest_of(sites, now),
 		.bytes = rate,
 	};
-	if (evidence->end_is_open && sites->recorded_seconds < leak_seconds)
+	if (evidence->end_is_open && sites->recorded_seconds < HM_RECORDED_SECONDS_LEAST)
 		return false;
 	return alloc_bytes >= churn_times * inuse_bytes && rate >= churn_bytes_per_second &&
 	       rate * churn_turnover_seconds >= inuse_bytes;

@@ -86,6 +86,8 @@ enum hm_verdict {
 /* "leak".  Static text. */
 const char *hm_verdict_text(enum hm_verdict verdict);
 
+enum { HM_RECORDED_SECONDS_LEAST = 4 }; /* before which no leak is told, and of what was killed no churn */
+
 struct hm_evidence {
 	const struct hm_sites *sites;        /* borrowed */
 	const struct hm_memory_split *split; /* borrowed; NULL: not known */

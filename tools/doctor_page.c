@@ -442,6 +442,12 @@ static void print_healthy(const struct hm_doctor *doctor)
 {
 	const struct hm_memory_split *const split = &doctor->split;
 
+	if (hm_doctor_end_is_open(doctor) && doctor->sites.recorded_seconds < HM_RECORDED_SECONDS_LEAST) {
+		(void)printf(
+			"no leak or retention in the heap, as far as a file can tell; whether it churned "
+			"cannot be told: it may have lived for longer than it is known to");
+		return;
+	}
 	(void)printf("no leak, retention or churn");
 	if (!doctor->has_split) {
 		(void)printf(" in the heap, as far as a file can tell");

@@ -616,6 +616,7 @@ def test_killed_idle(place):
     contains("said", place.run("doctor", "p.pb.gz")[1], r"recorded for at least \S+,")
     if not is_believed:
         equal("ledger, profile", verdicts, ["healthy", "healthy"])
+        contains("what is not known", place.run("doctor", "p.pb.gz")[1], "; whether it churned cannot be told")
 
 
 def test_profile_of_running(place):
