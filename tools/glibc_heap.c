@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/glibc_heap.h"
 
+#include "tools/numbers.h"
 #include "tools/thread_stop.h"
 
 enum { PAGE_BYTES = 4096, HEAP_ALIGNMENT = 16 };
@@ -29,11 +30,6 @@ struct heap {
 
 enum { HEAP_HEAD_BYTES_MAX = 64 };
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t page_down(uint64_t address)
 {
 	return address & ~(uint64_t)(PAGE_BYTES - 1);
@@ -51,7 +47,7 @@ static struct hm_glibc_place in_heap(const struct hm_mapping *mapping, uint64_t 
 	return (struct hm_glibc_place){
 		.kind = HM_GLIBC_ARENA,
 		.start_address = heap,
-		.end_address = min_u64(heap + HM_GLIBC_HEAP_BYTES, mapping->end_address),
+		.end_address = hm_min_u64(heap + HM_GLIBC_HEAP_BYTES, mapping->end_address),
 	};
 }
 
@@ -96,8 +92,8 @@ static struct hm_glibc_place guess_place(const struct hm_mapping *mapping, uint6
 		return (struct hm_glibc_place){
 			.kind = HM_GLIBC_MAPPED,
 			.start_address = page_down(address),
-			.end_address = min_u64(page_down(address + size_bytes + PAGE_BYTES - 1),
-					       mapping->end_address),
+			.end_address = hm_min_u64(page_down(address + size_bytes + PAGE_BYTES - 1),
+						  mapping->end_address),
 		};
 	return can_be_in_heap ? in_heap(mapping, address) : (struct hm_glibc_place){ .kind = HM_GLIBC_OTHER };
 }

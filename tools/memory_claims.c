@@ -5,6 +5,7 @@
 #include "tools/jemalloc_pages.h"
 #include "tools/ledger.h"
 #include "tools/library.h"
+#include "tools/numbers.h"
 #include "tools/static_data.h"
 
 #include <math.h>
@@ -33,16 +34,6 @@ static const uint64_t searched_bytes_max = UINT64_C(1) << 40;
 static const uint64_t stack_bytes_max = UINT64_C(8) << 20;
 /* Inaccessible memory below a stack: a page unless a program asks for more. */
 static const uint64_t guard_bytes_max = UINT64_C(64) << 10;
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
 
 static uint64_t page_down(uint64_t address)
 {
@@ -171,8 +162,8 @@ static void claim_static_data(const struct hm_memory_evidence *evidence, struct 
 		    !hm_mapping_is_anonymous(behind) || behind->resident_bytes == 0)
 			continue;
 		claim(claims, behind->start_address,
-		      min_u64(behind->end_address,
-			      behind->start_address + hm_static_data_bytes(evidence->pid, file->name)),
+		      hm_min_u64(behind->end_address,
+				 behind->start_address + hm_static_data_bytes(evidence->pid, file->name)),
 		      first_owner_of(file, claims->allocator));
 	}
 }
@@ -203,9 +194,9 @@ static double touched_bytes(const struct hm_memory_evidence *evidence, const str
 	if (live->size_bytes < large_block_bytes || evidence->pages == NULL || mapping == NULL)
 		return (double)live->size_bytes;
 
-	const uint64_t end = min_u64(live->address + live->size_bytes, mapping->end_address);
+	const uint64_t end = hm_min_u64(live->address + live->size_bytes, mapping->end_address);
 
-	return (double)min_u64(live->size_bytes, hm_pages_resident(evidence->pages, live->address, end));
+	return (double)hm_min_u64(live->size_bytes, hm_pages_resident(evidence->pages, live->address, end));
 }
 
 /* The rules of glibc.  Returns whether the block has a mapping of its own. */
@@ -304,7 +295,7 @@ static bool claim_pages_of_jemalloc(const struct hm_memory_evidence *evidence,
 			continue;
 		claims->rest[i] = HM_OWNER_ANONYMOUS;
 		/* A block that the program has cut by madvise goes on from the mapping before. */
-		for (end = max_u64(end, mapping->start_address);
+		for (end = hm_max_u64(end, mapping->start_address);
 		     hm_jemalloc_next(&jemalloc, end, mapping->end_address, &start, &end);)
 			claim(claims, start, end, HM_OWNER_ALLOCATOR);
 	}
@@ -321,35 +312,28 @@ static bool is_like(const struct hm_mapping *one, const struct hm_mapping *other
 	       gap_bytes <= extent_bytes_max;
 }
 
-/* Upwards, then downwards.  Our own mappings, as the ledger's, may have come between what lies side by side. */
-static void spread_to_neighbours(const struct hm_mappings *mappings, struct hm_memory_claims *claims)
+/* From each mapping to its neighbour.  Our own, as the ledger's, may have come between what lies side by side. */
+static void spread(const struct hm_mappings *mappings, bool upwards, struct hm_memory_claims *claims)
 {
-	const struct hm_mapping *const entries = mappings->entries;
+	const struct hm_mapping *last = NULL;
 	uint64_t own_bytes = 0;
 
-	for (size_t i = 1, last = 0; i < mappings->count; i++) {
+	for (size_t k = 0; k < mappings->count; k++) {
+		const size_t i = upwards ? k : mappings->count - 1 - k;
+		const struct hm_mapping *const mapping = &mappings->entries[i];
+
 		if (claims->rest[i] == HM_OWNER_OWN) {
-			own_bytes += entries[i].end_address - entries[i].start_address;
+			own_bytes += mapping->end_address - mapping->start_address;
 			continue;
 		}
-		if (claims->rest[last] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[last], &entries[i],
-			    entries[i].start_address - entries[last].end_address - own_bytes))
-			claims->rest[i] = HM_OWNER_ALLOCATOR;
-		last = i;
-		own_bytes = 0;
-	}
-	own_bytes = 0;
-	for (size_t i = mappings->count, last = i - 1; i-- > 0;) {
-		if (claims->rest[i] == HM_OWNER_OWN) {
-			own_bytes += entries[i].end_address - entries[i].start_address;
-			continue;
+		if (last != NULL && claims->rest[index_of(mappings, last)] == HM_OWNER_ALLOCATOR) {
+			const uint64_t apart_bytes = upwards ? mapping->start_address - last->end_address
+							     : last->start_address - mapping->end_address;
+
+			if (is_like(last, mapping, apart_bytes - own_bytes))
+				claims->rest[i] = HM_OWNER_ALLOCATOR;
 		}
-		if (last > i && claims->rest[last] == HM_OWNER_ALLOCATOR &&
-		    is_like(&entries[last], &entries[i],
-			    entries[last].start_address - entries[i].end_address - own_bytes))
-			claims->rest[i] = HM_OWNER_ALLOCATOR;
-		last = i;
+		last = mapping;
 		own_bytes = 0;
 	}
 }
@@ -369,7 +353,7 @@ static void claim_arenas(const struct hm_memory_evidence *evidence, struct hm_me
 		     start += HM_GLIBC_HEAP_BYTES)
 			if (hm_glibc_is_heap(evidence->pid, evidence->pages, mappings, i, start))
 				claim(claims, start,
-				      min_u64(start + HM_GLIBC_HEAP_BYTES, mapping->end_address),
+				      hm_min_u64(start + HM_GLIBC_HEAP_BYTES, mapping->end_address),
 				      HM_OWNER_ALLOCATOR);
 	}
 }
@@ -385,7 +369,8 @@ static void claim_what_is_free(const struct hm_memory_evidence *evidence, struct
 	} else if (strcmp(allocator, "jemalloc") == 0 && claim_pages_of_jemalloc(evidence, claims)) {
 		claims->knows_free = true;
 	} else {
-		spread_to_neighbours(evidence->mappings, claims);
+		spread(evidence->mappings, true, claims);
+		spread(evidence->mappings, false, claims);
 		claims->knows_free = strcmp(allocator, "mimalloc") == 0 || strcmp(allocator, "tcmalloc") == 0;
 	}
 }
@@ -446,7 +431,7 @@ static void claim_stack(const struct hm_mappings *mappings, const struct hm_stac
 				     ? page_up(stack->end_address)
 				     : page_up(stack->stack_pointer) + stack_bytes_max;
 
-	claim(claims, lowest_of(mappings, mapping, stack, below), min_u64(end, mapping->end_address),
+	claim(claims, lowest_of(mappings, mapping, stack, below), hm_min_u64(end, mapping->end_address),
 	      HM_OWNER_STACKS);
 }
 
@@ -569,9 +554,10 @@ static void claim_mapped(const struct hm_memory_evidence *evidence, struct hm_me
 		       mapping->start_address < live->address + live->size_bytes;
 		     mapping++)
 			if (hm_mapping_is_anonymous(mapping))
-				claim_between(claims, count, max_u64(live->address, mapping->start_address),
-					      min_u64(live->address + live->size_bytes, mapping->end_address),
-					      HM_OWNER_ANONYMOUS);
+				claim_between(
+					claims, count, hm_max_u64(live->address, mapping->start_address),
+					hm_min_u64(live->address + live->size_bytes, mapping->end_address),
+					HM_OWNER_ANONYMOUS);
 	}
 	separate(claims);
 }

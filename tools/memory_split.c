@@ -3,6 +3,7 @@
 
 #include "tools/heap_bound.h"
 #include "tools/memory_claims.h"
+#include "tools/numbers.h"
 #include "tools/process.h"
 
 #include <math.h>
@@ -108,35 +109,26 @@ static void divide_heap(uint64_t heap_bytes, struct hm_memory_split *split)
 	split->parts_bytes[HM_MEMORY_KEPT] = heap_bytes - live_bytes;
 }
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t add_saturated(uint64_t a, uint64_t b)
-{
-	return a < UINT64_MAX - b ? a + b : UINT64_MAX;
-}
-
 static uint64_t unrecorded_bytes(const struct hm_snapshot *snapshot)
 {
-	uint64_t bytes = add_saturated(snapshot->asleep_bytes, snapshot->inherited_bytes);
+	uint64_t bytes = hm_add_saturated_u64(snapshot->asleep_bytes, snapshot->inherited_bytes);
 
 	for (uint32_t i = 0; i < snapshot->stack_count; i++)
 		if (snapshot->stacks[i].kind == HM_STACK_DROPPED)
-			bytes = add_saturated(bytes, snapshot->stacks[i].alloc.bytes_fixed >>
-							     HM_BYTES_FRACTION_BITS);
+			bytes = hm_add_saturated_u64(bytes, snapshot->stacks[i].alloc.bytes_fixed >>
+								    HM_BYTES_FRACTION_BITS);
 	return bytes;
 }
 
 static void set_unrecorded_apart(struct hm_memory_split *split)
 {
 	uint64_t *const parts = split->parts_bytes;
-	const uint64_t of_kept = min_u64(parts[HM_MEMORY_KEPT], split->unrecorded_bytes);
-	const uint64_t of_anonymous = min_u64(parts[HM_MEMORY_ANONYMOUS], split->unrecorded_bytes - of_kept);
+	const uint64_t of_kept = hm_min_u64(parts[HM_MEMORY_KEPT], split->unrecorded_bytes);
+	const uint64_t of_anonymous =
+		hm_min_u64(parts[HM_MEMORY_ANONYMOUS], split->unrecorded_bytes - of_kept);
 
 	split->surely_mapped_bytes =
-		parts[HM_MEMORY_ANONYMOUS] - min_u64(parts[HM_MEMORY_ANONYMOUS], split->unrecorded_bytes);
+		parts[HM_MEMORY_ANONYMOUS] - hm_min_u64(parts[HM_MEMORY_ANONYMOUS], split->unrecorded_bytes);
 	parts[HM_MEMORY_KEPT] -= of_kept;
 	parts[HM_MEMORY_ANONYMOUS] -= of_anonymous;
 	parts[HM_MEMORY_UNRECORDED] = of_kept + of_anonymous;
