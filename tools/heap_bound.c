@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/heap_bound.h"
 
-#include "tools/process.h"
-
 #include <math.h>
 
 enum {
@@ -16,7 +14,7 @@ static const double rounding = 1.25;
 /* Bookkeeping, and lists that an allocator writes into what it has not given out yet: of tcmalloc a few MiB. */
 static const double slack_bytes = 32 << 20;
 
-double hm_heap_bound(pid_t pid, const struct hm_mappings *mappings, const struct hm_snapshot *snapshot)
+double hm_heap_bound(const struct hm_mappings *mappings, const struct hm_snapshot *snapshot)
 {
 	const double bytes_unit = (double)(UINT64_C(1) << HM_BYTES_FRACTION_BITS);
 	const double objects_unit = (double)(UINT64_C(1) << HM_OBJECTS_FRACTION_BITS);
@@ -24,7 +22,7 @@ double hm_heap_bound(pid_t pid, const struct hm_mappings *mappings, const struct
 	double bytes_variance = 0;
 	double objects_variance = 0;
 
-	if (snapshot->stack_count == 0 || snapshot->slept || hm_process_is_forked(pid))
+	if (snapshot->stack_count == 0 || snapshot->slept || snapshot->inherited_bytes != 0)
 		return HUGE_VAL;
 	for (uint32_t i = 0; i < snapshot->stack_count; i++) {
 		const struct hm_figures *const alloc = &snapshot->stacks[i].alloc;

@@ -10,12 +10,10 @@
 #include "proto/snapshot.h"
 #include "tools/mappings.h"
 
-#include <sys/types.h>
-
 /*
  * In bytes; HUGE_VAL where nobody can tell: not all was recorded (asleep, or by the process that this one was
  * forked from), or pages were made resident without being touched (locked memory).
  */
-double hm_heap_bound(pid_t pid, const struct hm_mappings *mappings, const struct hm_snapshot *snapshot);
+double hm_heap_bound(const struct hm_mappings *mappings, const struct hm_snapshot *snapshot);
 
 #endif

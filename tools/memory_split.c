@@ -168,7 +168,7 @@ void hm_memory_split(pid_t pid, const struct hm_mappings *mappings, const struct
 
 	split.inferred_bytes = move(owned_bytes, HM_OWNER_ALLOCATOR, claims.inferred_bytes);
 	(void)move(owned_bytes, HM_OWNER_OWN, (double)snapshot->own_untold_bytes);
-	split.displaced_bytes = displace(owned_bytes, hm_heap_bound(pid, mappings, snapshot));
+	split.displaced_bytes = displace(owned_bytes, hm_heap_bound(mappings, snapshot));
 	divide_heap(owned_bytes[HM_OWNER_ALLOCATOR], &split);
 	split.parts_bytes[HM_MEMORY_ANONYMOUS] = owned_bytes[HM_OWNER_ANONYMOUS];
 	split.parts_bytes[HM_MEMORY_STACKS] = owned_bytes[HM_OWNER_STACKS];

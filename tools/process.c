@@ -178,29 +178,6 @@ static pid_t inner_pid_of(pid_t pid)
 	return read_status(pid, "NSpid:", value, sizeof(value)) == 0 ? atoi(strrchr(value, '\t') + 1) : 0;
 }
 
-bool hm_process_is_forked(pid_t pid)
-{
-	const unsigned long forked = 0x40; /* PF_FORKNOEXEC, which no header has */
-	char path[PROC_PATH_MAX];
-	char text[512] = "";
-	unsigned long flags = 0;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-
-	FILE *const stream = fopen(path, "re");
-
-	if (stream == NULL)
-		return false;
-	(void)fread(text, 1, sizeof(text) - 1, stream);
-	(void)fclose(stream);
-
-	/* "PID (NAME) STATE, five numbers, flags ...", and a name may hold anything */
-	const char *const name_end = strrchr(text, ')');
-
-	return name_end != NULL && sscanf(name_end + 1, " %*c %*d %*d %*d %*d %*d %lu", &flags) == 1 &&
-	       (flags & forked) != 0;
-}
-
 pid_t hm_process_parent(pid_t pid)
 {
 	char value[128];

@@ -37,9 +37,6 @@ int hm_process_open_ledger(pid_t pid, struct hm_process_ledger *ret_ledger);
  */
 pid_t hm_process_running_thread(pid_t pid);
 
-/* Whether it runs on in the memory of the process that it was forked from, and has executed nothing since. */
-bool hm_process_is_forked(pid_t pid);
-
 /* The number of its parent; 0: unknown, or it has ended. */
 pid_t hm_process_parent(pid_t pid);
 
