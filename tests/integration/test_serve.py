@@ -587,13 +587,18 @@ def test_counters(place):
         equal("counters that fell", falls, [])
 
 
-def test_churn(place):
-    """While the stacks are read one after the other, one of them allocates and frees."""
+def start_churn(place, **extra):
     path = os.path.join(place.path, "churn")
     compile_c(CHURN, path, "-pthread")
-    process = place.start(path, LD_PRELOAD=LIBRARY, HEAPMARK_RATE="1")
+    process = place.start(path, LD_PRELOAD=LIBRARY, HEAPMARK_RATE="1", **extra)
+    wait_ready(process)
+    return process
+
+
+def test_churn(place):
+    """While the stacks are read one after the other, one of them allocates and frees."""
+    process = start_churn(place)
     try:
-        wait_ready(process)
         with Server(place, str(process.pid)) as server:
             last, found = -1, []
             for _ in range(10):
@@ -1156,18 +1161,49 @@ def test_bodies(place):
         equal("then all goes on", server.ask("/debug/pprof/symbol", "POST", "+" * size)[0], 200)
 
 
+class SlowReader:
+    """A client that takes an answer of tens of megabytes, much more than fits into what the kernel keeps of it."""
+
+    def __init__(self, server, path):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self.socket.settimeout(PATIENCE_SECONDS)
+        self.socket.connect(("127.0.0.1", server.port))
+        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        self.response = http.client.HTTPResponse(self.socket)
+        self.response.begin()
+        self.length = int(self.response.headers["Content-Length"])
+        self.taken = 0
+        check("an answer that does not fit", self.length > 10 << 20, self.length)
+
+    def take(self, count):
+        try:
+            self.taken += len(self.response.read(count))
+        except (ConnectionError, http.client.IncompleteRead):
+            pass
+
+    def close(self):
+        self.response.close()
+        self.socket.close()
+
+
 def test_slow_clients(place):
     """Who moves a byte now and then is not silent, and is cut off all the same."""
-    with steps(place) as subject, Server(place, str(subject.pid)) as server:
+    ledgers = os.path.join(place.path, "slow")
+    os.mkdir(ledgers)
+    large = start_churn(place, HEAPMARK_DIR=ledgers)
+    with steps(place, HEAPMARK_DIR=ledgers) as subject, Server(place, ledgers) as server:
+        reader = SlowReader(server, f"/debug/pprof/heap?debug=1&pid={large.pid}")
         begins = {"a request line": b"G", "headers": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
                   "a body": b"POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
-                  "a second request": b"GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localhost\r\n\r\nG"}
+                  "a second request": b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\nG"}
         clients = {}
         for name, begin in begins.items():
             clients[name] = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS)
             clients[name].sendall(begin)
         begun = time.monotonic()
         while clients and time.monotonic() - begun < PATIENCE_SECONDS:
+            reader.take(40000)
             for name, client in list(clients.items()):
                 try:
                     client.sendall(b"x")
@@ -1184,7 +1220,12 @@ def test_slow_clients(place):
             time.sleep(1)
         equal("cut off: who sends drop by drop", list(clients), [])
         check("cut off: not before its time", time.monotonic() - begun > 25)
-        equal("others are answered", server.ask("/debug/pprof/heap")[0], 200)
+        equal("others are answered", server.ask(f"/debug/pprof/heap?pid={subject.pid}")[0], 200)
+        reader.take(reader.length)
+        equal("not cut off: who takes an answer slowly, but steadily", reader.taken, reader.length)
+        reader.close()
+        large.kill()
+        large.communicate()
 
 
 def test_prometheus(place):
