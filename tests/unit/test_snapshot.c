@@ -663,6 +663,17 @@ static void test_text_budget(void)
 
 /* --- A ledger that is written to while it is read ------------------------------------------------------ */
 
+/* What a source borrows it does not write to; those below are their own writers. */
+static void *writable(const void *borrowed)
+{
+	union {
+		const void *borrowed;
+		void *writable;
+	} context = { .borrowed = borrowed };
+
+	return context.writable;
+}
+
 /* Before each read, the next step of a writer's work. */
 struct busy {
 	struct hm_source memory;
@@ -674,11 +685,7 @@ struct busy {
 
 static int64_t read_busy(const struct hm_source *source, uint64_t offset, void *buffer, size_t size_bytes)
 {
-	union {
-		const void *borrowed;
-		struct busy *busy;
-	} context = { .borrowed = source->context };
-	struct busy *const busy = context.busy;
+	struct busy *const busy = writable(source->context);
 
 	busy->reads++;
 	busy->record->alloc_objects += objects(1);
@@ -741,11 +748,7 @@ struct churning {
 
 static int64_t read_churning(const struct hm_source *source, uint64_t offset, void *buffer, size_t size_bytes)
 {
-	union {
-		const void *borrowed;
-		struct churning *churning;
-	} context = { .borrowed = source->context };
-	struct churning *const churning = context.churning;
+	struct churning *const churning = writable(source->context);
 	uint64_t count = 1000; /* where all records are copied, it is long since the last time */
 
 	if (offset == churning->offset && size_bytes == sizeof(struct hm_ledger_stack)) {
@@ -821,11 +824,7 @@ struct keeping {
 
 static int64_t read_keeping(const struct hm_source *source, uint64_t offset, void *buffer, size_t size_bytes)
 {
-	union {
-		const void *borrowed;
-		struct keeping *keeping;
-	} context = { .borrowed = source->context };
-	struct keeping *const keeping = context.keeping;
+	struct keeping *const keeping = writable(source->context);
 
 	if (keeping->reads++ < keeping->reads_max) {
 		keeping->record->peak_mark++;
@@ -917,14 +916,11 @@ struct failing {
 
 static int64_t read_failing(const struct hm_source *source, uint64_t offset, void *buffer, size_t size_bytes)
 {
-	union {
-		const void *borrowed;
-		struct failing *failing;
-	} context = { .borrowed = source->context };
+	struct failing *const failing = writable(source->context);
 
-	if (context.failing->reads++ >= context.failing->good_reads)
-		return context.failing->answer;
-	return context.failing->memory.read(&context.failing->memory, offset, buffer, size_bytes);
+	if (failing->reads++ >= failing->good_reads)
+		return failing->answer;
+	return failing->memory.read(&failing->memory, offset, buffer, size_bytes);
 }
 
 static void test_failing(void)
