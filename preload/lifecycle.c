@@ -371,8 +371,7 @@ bool hm_lifecycle_start(void)
 
 	if (claim_start()) {
 		if (hm_may(HM_MAY_START))
-			start_process(
-				true); /* the first process of an image has been started by prepare_image */
+			start_process(true); /* prepare_image has started the first process */
 		else
 			set_state(HM_PROCESS_OFF);
 	}
