@@ -29,6 +29,17 @@ void hm_make_printable(char *text)
 			*text = '?';
 }
 
+void hm_print_printable(const char *text)
+{
+	char *const copy = strdup(text);
+
+	if (copy == NULL)
+		abort();
+	hm_make_printable(copy);
+	(void)fputs(copy, stdout);
+	free(copy);
+}
+
 /* One line, written by one call, so that lines of several processes do not run into each other. */
 static void print_line(enum hm_style style, const char *label, const char *format, va_list arguments)
 {

@@ -73,6 +73,9 @@ const char *hm_style(FILE *stream, enum hm_style style);
  */
 void hm_make_printable(char *text);
 
+/* The same of a copy, on standard output. */
+void hm_print_printable(const char *text);
+
 /* Figures as text, returned in a struct so that several can stand in one printf. */
 struct hm_shown {
 	char text[32];

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What `heapmark doctor` looks at, and what it found: gathered by doctor_gather.c, shown by doctor_page.c. */
+/*
+ * What `heapmark doctor` looks at, and what it found: gathered by doctor_gather.c, shown by doctor_page.c and, in
+ * its last lines, by doctor_verdict.c.
+ */
 #ifndef HM_TOOLS_DOCTOR_H
 #define HM_TOOLS_DOCTOR_H
 
@@ -62,5 +65,9 @@ bool hm_doctor_end_is_open(const struct hm_doctor *doctor);
 
 /* Prints the screen on standard output. */
 void hm_doctor_print(const struct hm_doctor *doctor);
+
+/* Parts of it: the verdict and what to type next; and when what is not recorded was allocated, in words. */
+void hm_doctor_print_verdict(const struct hm_doctor *doctor);
+void hm_doctor_print_unrecorded(const struct hm_doctor *doctor);
 
 #endif
